@@ -1,0 +1,1 @@
+"""Networks (flax), their weights and model cards, shipped models."""

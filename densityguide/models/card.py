@@ -1,0 +1,56 @@
+"""Model card: everything needed to use a network and to judge it, as JSON beside its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Card", "read", "write"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """`network` = {"kind": ..., "fields": {...}}; `transform` = {"levels": L}, y = 2 (x+u) / L - 1.
+
+    `evaluation` holds held-out losses by noise level and nearest-neighbour figures.
+    """
+
+    name: str
+    description: str
+    network: dict[str, Any]
+    parameters: int
+    shape: tuple[int, ...]
+    path: str
+    prediction: str
+    log_snr: tuple[float, float]
+    transform: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any]
+    storage: str
+    sha256: str
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+def write(path: str | os.PathLike, card: Card) -> None:
+    """Write the card as JSON, replacing the file in one step."""
+    temporary = Path(f"{path}.part")
+    temporary.write_text(json.dumps(dataclasses.asdict(card), indent=1) + "\n")
+    temporary.replace(path)
+
+
+def read(path: str | os.PathLike) -> Card:
+    """The card in a JSON file; FileNotFoundError without one, ValueError for a damaged one."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a model card, {path} does not exist")
+    try:
+        values = json.loads(path.read_text())
+        values["shape"], values["log_snr"] = tuple(values["shape"]), tuple(values["log_snr"])
+        return Card(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"expected a model card in {path}, it is damaged ({reason})") from None

@@ -1,0 +1,62 @@
+"""Shipped models by name, exported training runs by folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from densityguide.models import card as cards
+from densityguide.models import weights
+from densityguide.models.build import build
+from densityguide.models.card import Card
+
+__all__ = ["FOLDER", "folder_of", "load", "names"]
+
+FOLDER = Path(__file__).parent / "pretrained"
+
+
+def names() -> list[str]:
+    """Names of the shipped models."""
+    return sorted(p.parent.name for p in FOLDER.glob("*/card.json"))
+
+
+def folder_of(name_or_folder: str | os.PathLike) -> Path:
+    """Folder of a shipped model or an exported run; ValueError naming the nearest known name."""
+    for folder in (FOLDER / str(name_or_folder), Path(name_or_folder)):
+        if (folder / "card.json").is_file():
+            return folder
+    if Path(name_or_folder).is_dir():
+        raise ValueError(
+            f"expected a folder with card.json and weights.safetensors, {name_or_folder} has no "
+            "card.json: export the training run first"
+        )
+    near = difflib.get_close_matches(str(name_or_folder), names(), 1) or names()
+    hint = f"did you mean {near[0]!r}?" if near else "no model is shipped, pass a folder"
+    raise ValueError(f"unknown model {str(name_or_folder)!r}: {hint}")
+
+
+def load(name_or_folder: str | os.PathLike) -> tuple[nn.Module, Any, Card]:
+    """(module, params, card); `module.apply(params, x, log_snr)` acts on one sample.
+
+    ValueError or FileNotFoundError, one line, for an unknown name or damaged files.
+    """
+    folder = folder_of(name_or_folder)
+    card = cards.read(folder / "card.json")
+    module = build(card.network["kind"], card.network["fields"])
+    params = weights.read(folder / "weights.safetensors", card.sha256)
+    wanted = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros(card.shape), jnp.zeros(()))
+    )
+    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+    if jax.tree.structure(wanted) != jax.tree.structure(params) or shapes(wanted) != shapes(params):
+        raise ValueError(
+            f"expected the parameters of the card's {card.network['kind']}, "
+            f"{folder / 'weights.safetensors'} holds others: export the model again"
+        )
+    return module, params, card

@@ -1,0 +1,7 @@
+"""Training of denoising networks."""
+
+from densityguide.training.config import Config, from_dict, read
+from densityguide.training.export import export
+from densityguide.training.trainer import train
+
+__all__ = ["Config", "export", "from_dict", "read", "train"]

@@ -1,0 +1,84 @@
+"""Checkpoints of a run folder (orbax) and its configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from densityguide.data import Dataset
+from densityguide.training.config import Config, from_dict, to_dict
+
+__all__ = ["latest_step", "read_run", "restore", "save", "write_config"]
+
+
+def _manager(out: str | os.PathLike) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(Path(out).resolve() / "checkpoints", options=options)
+
+
+def latest_step(out: str | os.PathLike) -> int | None:
+    """Newest complete checkpoint of the run, None without one."""
+    folder = Path(out) / "checkpoints"
+    steps = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+    return max(steps, default=None)
+
+
+def save(out: str | os.PathLike, state: Any) -> None:
+    """Write `state` under its step; replaces nothing, keeps the newest two."""
+    step = int(state.step)
+    with _manager(out) as manager:
+        if step not in manager.all_steps():
+            manager.save(step, args=ocp.args.StandardSave(state._asdict()))
+            manager.wait_until_finished()
+
+
+def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
+    """The newest checkpoint as a state shaped like `like`; ValueError for another network."""
+    step = latest_step(out)
+    if step is None:
+        raise FileNotFoundError(f"expected a run folder with checkpoints, {out} has none: train first")
+    _, stored = read_run(out)
+    ours = to_dict(config)
+    for key in ("data", "model"):
+        if stored["config"][key] != json.loads(json.dumps(ours[key])):
+            raise ValueError(
+                f"expected the [{key}] of the run in {out}, got another: "
+                "restore it in the configuration or choose an empty folder"
+            )
+    with _manager(out) as manager:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
+        values = manager.restore(step, args=ocp.args.StandardRestore(abstract))
+    return type(like)(**values)
+
+
+def write_config(out: str | os.PathLike, config: Config, dataset: Dataset) -> None:
+    """config.json: the configuration and what the data was."""
+    record = {
+        "config": to_dict(config),
+        "data": {
+            "name": dataset.name,
+            "licence": dataset.licence,
+            "checksum": dataset.checksum,
+            "levels": dataset.levels,
+            "shape": list(dataset.shape),
+            "train": len(dataset.train),
+            "heldout": len(dataset.heldout),
+        },
+    }
+    temporary = Path(out) / "config.json.part"
+    temporary.write_text(json.dumps(record, indent=1) + "\n")
+    temporary.replace(Path(out) / "config.json")
+
+
+def read_run(out: str | os.PathLike) -> tuple[Config, dict]:
+    """(configuration, record) of a run folder."""
+    path = Path(out) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a training run folder, {out} has no config.json")
+    record = json.loads(path.read_text())
+    return from_dict(record["config"]), record

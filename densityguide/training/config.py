@@ -1,0 +1,126 @@
+"""Training configuration: frozen dataclasses read from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dacite
+
+__all__ = ["Config", "Loss", "Model", "Optimiser", "from_dict", "read", "to_dict"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """`kind` (unet, mlp, dit) and the fields of that network."""
+
+    kind: str = "unet"
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the network predicts and how log-SNR is drawn and weighted.
+
+    Proposal and weighting are both `share` x logistic(centre, scale) + (1 - share) x uniform.
+    """
+
+    prediction: str = "v"
+    path: str = "variance_preserving"
+    log_snr: tuple[float, float] = (-9.0, 8.0)
+    centre: float = 0.0
+    scale: float = 1.5
+    proposal_share: float = 0.6
+    weighting_share: float = 0.6
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW with warm-up, constant phase and cosine decay to zero over the last `decay` steps.
+
+    The learning rate depends on `steps` only through the decay phase, so a run can be ended early,
+    and well annealed: stop it, set `steps` to (current step + n) and `decay` to n, resume.
+    """
+
+    steps: int = 10000
+    batch: int = 32
+    learning_rate: float = 6e-4
+    warmup: int = 300
+    decay: int = 4000
+    weight_decay: float = 0.01
+    b2: float = 0.99
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. `data` is a name `densityguide.data.load` knows."""
+
+    name: str
+    data: str
+    seed: int = 0
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimiser: Optimiser = Optimiser()
+    checkpoint_steps: int = 500
+    log_steps: int = 50
+
+
+def _check_keys(kind: type, values: dict[str, Any], where: str) -> None:
+    names = {f.name: f.type for f in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1, 0.0)[0]
+            raise ValueError(f"unknown configuration key {where}{key!r}: did you mean {near!r}?")
+        inner = {"Model": Model, "Loss": Loss, "Optimiser": Optimiser}.get(names[key])
+        if inner is not None:
+            if not isinstance(value, dict):
+                raise ValueError(f"expected a table [{key}], got {key} = {value!r}")
+            _check_keys(inner, value, f"{key}.")
+
+
+def _check_values(config: Config) -> Config:
+    for section in (config, config.optimiser):
+        for key in ("steps", "batch", "checkpoint_steps", "log_steps", "learning_rate"):
+            value = getattr(section, key, 1)
+            if not value > 0:
+                raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
+    low, high = config.loss.log_snr
+    if not low < high:
+        raise ValueError(f"expected loss.log_snr = [low, high] with low < high, got [{low}, {high}]")
+    return config
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """Config from nested dicts; ValueError naming the nearest key for an unknown one."""
+    _check_keys(Config, values, "")
+    try:
+        config = dacite.from_dict(
+            Config, values, dacite.Config(cast=[tuple], type_hooks={float: float}, strict=True)
+        )
+    except dacite.DaciteError as error:
+        raise ValueError(f"bad configuration: {error}") from None
+    return _check_values(config)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain dicts, the inverse of `from_dict`."""
+    return dataclasses.asdict(config)
+
+
+def read(path: str | os.PathLike) -> Config:
+    """Config from a TOML file; FileNotFoundError or ValueError, one line each."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a configuration file, {path} does not exist")
+    try:
+        values = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"expected TOML in {path}: {error}") from None
+    return from_dict(values)

@@ -1,0 +1,130 @@
+"""From a run folder to a model folder: EMA weights and a model card with held-out figures."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from densityguide import data
+from densityguide.models import card as cards
+from densityguide.models import weights
+from densityguide.models.build import build, size
+from densityguide.predictions import score_from
+from densityguide.training import checkpoints, evaluate
+from densityguide.training.config import Config
+from densityguide.training.loss import path_of
+from densityguide.training.preview import preview
+from densityguide.training.trainer import TrainState, initial_state
+
+__all__ = ["averaged", "draw", "export", "figures"]
+
+
+def averaged(run: str | os.PathLike) -> tuple[Config, dict, TrainState]:
+    """(configuration, record, newest state) of a run folder; the weights to use are `state.ema`."""
+    config, record = checkpoints.read_run(run)
+    like = initial_state(config, tuple(record["data"]["shape"]))
+    return config, record, checkpoints.restore(run, like, config)
+
+
+def draw(
+    config: Config, params: Any, shape: tuple[int, ...], key: jax.Array, count: int, steps: int = 50
+) -> jax.Array:
+    """Plain samples [count, *shape] in [-1, 1] of a trained network, for figures and a look."""
+    path, module = path_of(config.loss.path), build(config.model.kind, config.model.fields)
+
+    def score(x, log_snr):
+        out = module.apply(params, x, log_snr)
+        return score_from(out, x, log_snr, path=path, prediction=config.loss.prediction)
+
+    return preview(score, path, config.loss.log_snr, shape, key, count, steps)
+
+
+def figures(
+    config: Config, params: Any, dataset: data.Dataset, key: jax.Array, samples: int = 64
+) -> dict[str, Any]:
+    """Held-out denoising errors by noise level and nearest-training-image distances."""
+    module, transform = build(config.model.kind, config.model.fields), dataset.transform
+    key_train, key_heldout, key_noise, key_draw = jax.random.split(key, 4)
+    train = transform(jnp.asarray(dataset.train), key_train)
+    heldout = transform(jnp.asarray(dataset.heldout), key_heldout)
+    low, high = config.loss.log_snr
+    rows = evaluate.denoising_report_of(
+        module.apply,
+        params,
+        path_of(config.loss.path),
+        config.loss.prediction,
+        train,
+        heldout,
+        key_noise,
+        levels=[level for level in evaluate.LEVELS if low <= level <= high],
+    )
+    out: dict[str, Any] = {"heldout_error_of_x0": rows}
+    if samples:
+        one = jax.jit(partial(draw, config, shape=dataset.shape, count=min(samples, 32)))
+        batches = range(-(-samples // min(samples, 32)))
+        drawn = [np.asarray(one(params, key=jax.random.fold_in(key_draw, i))) for i in batches]
+        near = evaluate.nearest_report(
+            np.clip(np.concatenate(drawn)[:samples], -1, 1), np.asarray(heldout), np.asarray(train)
+        )
+        out["nearest_training_image_rms"] = near
+    return out
+
+
+def export(
+    run: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    storage: str = "float16",
+    description: str = "",
+    command: str = "",
+    samples: int = 64,
+    font: str | os.PathLike | None = None,
+) -> cards.Card:
+    """Write out/weights.safetensors and out/card.json from the newest checkpoint of `run`.
+
+    The figures are those of the stored (rounded) weights. ValueError when the data set on this
+    machine is not the one the run was trained on.
+    """
+    config, record, state = averaged(run)
+    dataset = data.load(config.data, font)
+    if dataset.checksum != record["data"]["checksum"]:
+        raise ValueError(
+            f"expected the data the run was trained on (SHA-256 {record['data']['checksum'][:12]}), "
+            f"{config.data} here is {dataset.checksum[:12]}: use the same source of the data"
+        )
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    digest = weights.write(out / "weights.safetensors", state.ema, storage)
+    params = weights.read(out / "weights.safetensors", digest)
+    settings = config.optimiser
+    card = cards.Card(
+        name=config.name,
+        description=description or f"Unconditional denoising network trained on {config.data}.",
+        network={"kind": config.model.kind, "fields": record["config"]["model"]["fields"]},
+        parameters=size(params),
+        shape=dataset.shape,
+        path=config.loss.path,
+        prediction=config.loss.prediction,
+        log_snr=config.loss.log_snr,
+        transform={"kind": "uniform dequantisation, then 2 (x + u) / levels - 1"}
+        | {"levels": dataset.levels},
+        data=record["data"],
+        training={
+            "command": command or f"densityguide train --config configs/{config.name}.toml",
+            "steps": int(state.step),
+            "batch": settings.batch,
+            "annealed": int(state.step) >= settings.steps,
+            "config": record["config"],
+        },
+        storage=storage,
+        sha256=digest,
+        evaluation=figures(config, params, dataset, jax.random.key(config.seed), samples),
+    )
+    cards.write(out / "card.json", card)
+    return card

@@ -1,0 +1,82 @@
+"""Denoising losses on a Gaussian path x = alpha x0 + sigma eps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from densityguide import clocks, paths
+from densityguide.training.config import Loss
+from densityguide.training.noise_levels import NoiseLevels
+
+__all__ = ["denoising_loss", "levels", "noised", "path_of", "target"]
+
+
+def path_of(name: str) -> paths.Path:
+    """The path called `name`; ValueError for another name."""
+    known = ("variance_preserving", "variance_exploding", "linear")
+    if name not in known:
+        raise ValueError(f"expected loss.path among {', '.join(known)}, got {name!r}")
+    return getattr(paths, name)()
+
+
+def levels(loss: Loss) -> tuple[NoiseLevels, NoiseLevels]:
+    """The proposal that log-SNR is drawn from and the weighting the loss is an average over."""
+    low, high = loss.log_snr
+    make = lambda share: NoiseLevels(low, high, loss.centre, loss.scale, share)
+    return make(loss.proposal_share), make(loss.weighting_share)
+
+
+def noised(path: paths.Path, x0: jax.Array, eps: jax.Array, log_snr: jax.Array) -> jax.Array:
+    """x = alpha x0 + sigma eps for one sample."""
+    return path.alpha(log_snr) * x0 + path.sigma(log_snr) * eps
+
+
+def target(
+    path: paths.Path, prediction: str, x0: jax.Array, eps: jax.Array, log_snr: jax.Array
+) -> jax.Array:
+    """What the network should predict for one sample, shaped like x0.
+
+    noise: eps; data: x0; v: alpha eps - sigma x0; velocity: dx/dt in flow time (on the linear path
+    +-(x0 - eps)). ValueError for another name, and for v off the variance preserving path.
+    """
+    if prediction == "noise":
+        return eps
+    if prediction == "data":
+        return x0
+    if prediction == "v" and path.preserves_variance:
+        return path.alpha(log_snr) * eps - path.sigma(log_snr) * x0
+    if prediction == "velocity":
+        one = jnp.ones_like(log_snr)
+        derivative = jax.jvp(lambda t: noised(path, x0, eps, t), (log_snr,), (one,))[1]
+        return derivative / jax.jvp(clocks.flow_time, (log_snr,), (one,))[1]
+    raise ValueError(
+        f"expected loss.prediction noise, data, velocity, or v on variance_preserving, "
+        f"got {prediction!r} on {path.name}"
+    )
+
+
+def denoising_loss(
+    apply: Callable[..., jax.Array], params: Any, x0: jax.Array, key: jax.Array, loss: Loss
+) -> jax.Array:
+    """E over log_snr ~ weighting, eps of mean_d |apply(params, x, log_snr) - target|^2.
+
+    x0 [B, ...]; log-SNR is drawn from the proposal and re-weighted, so the proposal changes the
+    variance only. Returns a scalar.
+    """
+    path = path_of(loss.path)
+    proposal, weighting = levels(loss)
+    key_level, key_noise = jax.random.split(key)
+    log_snr = proposal.draw(key_level, x0.shape[0])
+    eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
+
+    def one(x0, eps, log_snr):
+        out = apply(params, noised(path, x0, eps, log_snr), log_snr)
+        error = out - target(path, loss.prediction, x0, eps, log_snr)
+        return jnp.mean(jnp.square(error))
+
+    weights = weighting.density(log_snr) / proposal.density(log_snr)
+    return jnp.mean(weights * jax.vmap(one)(x0, eps, log_snr))
