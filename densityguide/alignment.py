@@ -1,0 +1,147 @@
+"""Score alignment: does scaling the latent move log-density one way?
+
+With ``x_0 = Phi(x_T)`` the flow map, the derivative of ``log p_0(x_0)`` as the latent moves along
+``v`` is ``grad log p_0(x_0)^T (d x_0 / d x_T) v``. Karczewski et al. (ICML 2025, Eq. 11) take
+``v = grad log p_T(x_T)``: if the result is positive everywhere, log p_0 moves monotonically with
+the norm of the latent.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from densityguide import priors, tracking
+from densityguide import solve as solving
+from densityguide.divergence import Trace, apply
+from densityguide.errors import require, state
+from densityguide.flows import Flow, evaluate
+from densityguide.solve import Method, Numbers, Status
+from densityguide.tracking import Auto, Probes
+
+__all__ = ["ScoreAlignment", "score_alignment"]
+
+
+class ScoreAlignment(NamedTuple):
+    """``value`` = d log p_0(x_0) / d direction, nats per unit of the direction; ``cosine`` between
+    the pushed direction and the score at x_0 (nan without a score); ``standard_error`` of the
+    value from its trace estimate (0 with the score, or exact); ``x`` = x_0 / alpha."""
+
+    value: Array
+    cosine: Array
+    standard_error: Array
+    x: Array
+    pushed: Array
+    evaluations: Array
+    tangents: Array
+    status: Array
+
+
+class _State(NamedTuple):
+    x: Array
+    v: Array
+    omega: Array  # [K] replicates; [0] with the score
+
+
+def score_alignment(
+    flow: Flow,
+    latent: Array,
+    *,
+    direction: Array | None = None,
+    use_score: bool = True,
+    divergence: Trace | Auto = "auto",
+    key: Array | None = None,
+    **options: Any,
+) -> ScoreAlignment:
+    """Directional derivative of the decoded log p along a direction in latent space.
+
+    With the score (Eq. 12): ``dv/dt = J_u v``, value ``s_0 . v_0``, one tangent a step. Without
+    (Eq. 13): ``d omega/dt = -div_x(J_u(x) v)`` with v held fixed inside the divergence and
+    ``omega_T = s_T . v_T``, for any flow; its score is that of the flow's own prior.
+
+    Args:
+        direction: any array of the flow's shape (a mask, a frequency band, the latent itself);
+            None is the prior's score, the paper's score alignment. Along the latent itself the
+            value is d log p_0 / da at scale a = 1.
+        use_score: choose the form; the form without needs a trace, ``divergence`` and ``key``.
+
+    Raises:
+        ValueError: ``use_score`` on a flow without a score, shapes that differ, a trace missing.
+    """
+    x = state(latent, flow.shape, "latent")
+    require(
+        flow.has_score or not use_score,
+        "this flow has no score: pass use_score=False (needs a trace), or score= to cnf",
+    )
+    if direction is None:
+        v = priors.score(flow.prior, x)
+    else:
+        v = state(direction, flow.shape, "direction").astype(x.dtype)
+    trace = None
+    if not use_score:
+        trace = tracking.choose(flow, divergence, key, "score alignment without the score")
+    method, numbers = solving.plan(flow, **options)
+    return _alignment(method, trace, flow, x, v, key, numbers)
+
+
+@partial(jax.jit, static_argnames=("method", "trace"))
+def _alignment(
+    method: Method,
+    trace: Trace | None,
+    flow: Flow,
+    x: Array,
+    v: Array,
+    key: Array | None,
+    numbers: Numbers,
+) -> ScoreAlignment:
+    def rates(t: Array, y: _State, probes: Probes) -> _State:
+        if trace is None:
+            local = evaluate(flow, y.x, t, tangents=True)
+            return _State(local.velocity, local.tangent(y.v)[0], y.omega)
+
+        def velocity_and_push(x: Array) -> tuple[Array, Array]:
+            return jax.jvp(lambda x: flow.field(flow.params, x, t)[0], (x,), (y.v,))
+
+        (velocity, push), linear = jax.linearize(velocity_and_push, y.x)
+        report = apply(lambda tangent: linear(tangent)[1], trace, y.x, probes.report)
+        return _State(velocity, push, -report)
+
+    replicates = 0 if trace is None else trace.probes
+    omega = jnp.broadcast_to(jnp.sum(priors.score(flow.prior, x) * v), (replicates,))
+    solved = solving.solve(
+        method,
+        numbers,
+        rates,
+        _State(x, v, omega),
+        draw=tracking.drawer(trace, key, x, steer=False),
+        watch=lambda y: y.omega,
+    )
+    end, pushed = solved.y.x, solved.y.v
+    cosine = jnp.full((), jnp.nan, x.dtype)
+    error = jnp.zeros((), x.dtype)
+    value = cosine
+    if flow.has_score:
+        score = flow.field(flow.params, end, solving.ends(numbers)[1])[1]
+        value = jnp.sum(score * pushed)
+        cosine = value / (jnp.linalg.norm(score) * jnp.linalg.norm(pushed))
+    if trace is not None:
+        value = jnp.mean(solved.y.omega)
+        error = tracking.pooled_error(trace, solved.path, solved.y.omega)
+    failed = (solved.status & int(Status.NON_FINITE)) != 0
+    value, cosine, error = (jnp.where(failed, jnp.nan, a) for a in (value, cosine, error))
+    scale = flow.end_scale()
+    each = 1 if trace is None else 1 + 2 * trace.tangents(flow.size)
+    return ScoreAlignment(
+        value=value,
+        cosine=cosine,
+        standard_error=error,
+        x=(end / scale).astype(x.dtype),
+        pushed=(pushed / scale).astype(x.dtype),
+        evaluations=solved.evaluations,
+        tangents=solved.evaluations * each,
+        status=solved.status,
+    )

@@ -1,0 +1,173 @@
+"""Traces of a Jacobian from one linearisation: exact, or estimated with an error bar.
+
+``divergence(fn, x, trace)`` evaluates ``fn`` once, linearises it there, and pushes tangents
+through the linear map; no D x D array is ever built.
+
+* exact: D one-hot tangents, in chunks.
+* Hutchinson (1990): ``E[v^T J v] = tr J`` for ``v`` with identity covariance. Rademacher ``v``
+  has the least variance among independent entries, ``2 (|J|_F^2 - sum_i J_ii^2)`` for
+  symmetric J.
+* orthogonal: the probes of successive steps are distinct rows of one randomly signed and
+  permuted Hadamard matrix, so that over D steps off-diagonal terms cancel exactly.
+
+A ``Trace`` is data compared by value: building one twice does not compile twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from densityguide.errors import require
+
+__all__ = ["Draw", "Trace", "apply", "divergence", "exact", "hutchinson", "orthogonal"]
+
+Draw = Callable[[Array, Array, int, tuple[int, ...], jnp.dtype], Array]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How to take a trace: ``draw(key, step, probes, shape, dtype) -> [probes, *shape]``,
+    or ``draw=None`` for the exact trace in chunks."""
+
+    draw: Draw | None
+    probes: int
+    chunk: int | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        return self.draw is None
+
+    def tangents(self, size: int) -> int:
+        """Tangents pushed per evaluation for ``size`` dimensions."""
+        return size if self.is_exact else self.probes
+
+
+def exact(chunk: int | None = None) -> Trace:
+    """The exact trace from D tangents, ``chunk`` at a time (default: 64)."""
+    require(chunk is None or chunk >= 1, f"chunk must be at least 1, got {chunk}")
+    return Trace(None, 1, chunk)
+
+
+def hutchinson(
+    probes: int = 2, distribution: Literal["rademacher", "gaussian"] = "rademacher"
+) -> Trace:
+    """Independent random probes, fresh at every step of a fixed grid.
+
+    Each probe is a replicate of the whole solve, and their spread is the error bar; one probe
+    has none, so ``probes`` must be at least 2.
+    """
+    known = {"rademacher": _rademacher, "gaussian": _gaussian}
+    require(
+        distribution in known,
+        f"distribution must be 'rademacher' or 'gaussian', got {distribution!r}",
+    )
+    return Trace(known[distribution], _replicates(probes))
+
+
+def orthogonal(probes: int = 2) -> Trace:
+    """Replicate streams of orthogonal probes, cycled over the steps of a fixed grid.
+
+    Stream k at step n uses row ``perm_k(n)`` of a Sylvester-Hadamard matrix of the next power
+    of two, cut to D columns and signed at random: each probe is Rademacher on its own, and
+    probes of one stream are (for D a power of two) orthogonal across steps.
+    """
+    return Trace(_hadamard, _replicates(probes))
+
+
+def _replicates(probes: int) -> int:
+    require(
+        isinstance(probes, int) and probes >= 2,
+        f"probes must be an integer of at least 2, got {probes!r}: one probe has no error bar",
+    )
+    return probes
+
+
+def _rademacher(key: Array, step: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
+    return jax.random.rademacher(jax.random.fold_in(key, step), (probes, *shape), dtype)
+
+
+def _gaussian(key: Array, step: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
+    return jax.random.normal(jax.random.fold_in(key, step), (probes, *shape), dtype)
+
+
+def _hadamard(key: Array, step: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
+    size = prod(shape)
+    order = 1 << max(size - 1, 1).bit_length()
+
+    def stream(key: Array) -> Array:
+        key_sign, key_row = jax.random.split(key)
+        signs = jax.random.rademacher(key_sign, (size,), dtype)
+        row = jax.random.permutation(key_row, order)[step % order]
+        # Entry (i, j) of Sylvester's matrix is (-1)^popcount(i & j): no matrix is stored.
+        parity = lax.population_count(row & jnp.arange(size, dtype=row.dtype)) & 1
+        return (signs * (1 - 2 * parity).astype(dtype)).reshape(shape)
+
+    return jax.vmap(stream)(jax.random.split(key, probes))
+
+
+def apply(linear: Callable[[Array], Any], trace: Trace, like: Array, probes: Array | None) -> Any:
+    """Traces of every output of ``linear`` (a pytree of arrays shaped like its input), each as
+    replicate estimates [probes], or as the exact value [1]."""
+    if trace.is_exact:
+        return jax.tree.map(lambda value: value[None], _exact(linear, like, trace.chunk))
+    return _contract(probes, jax.vmap(linear)(probes))
+
+
+def _contract(tangents: Array, images: Any) -> Any:
+    rows = tangents.reshape(tangents.shape[0], -1)
+    return jax.tree.map(lambda im: jnp.sum(rows * im.reshape(rows.shape), axis=1), images)
+
+
+def _exact(linear: Callable[[Array], Any], like: Array, chunk: int | None) -> Any:
+    size = like.size
+    chunk = min(chunk or 64, size)
+    columns = jnp.arange(size)
+
+    def block(start: Array) -> Any:
+        # One-hot rows past the end are zero and add nothing.
+        basis = ((start + jnp.arange(chunk))[:, None] == columns).astype(like.dtype)
+        images = jax.vmap(linear)(basis.reshape(chunk, *like.shape))
+        return jax.tree.map(jnp.sum, _contract(basis, images))
+
+    if chunk == size:
+        return block(jnp.zeros((), columns.dtype))
+    return jax.tree.map(jnp.sum, lax.map(block, jnp.arange(0, size, chunk)))
+
+
+def divergence(
+    fn: Callable[[Array], Array], x: Array, trace: Trace | None = None, key: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Value, divergence and standard error of ``fn`` at ``x`` in one pass.
+
+    Args:
+        fn: maps an array to an array of the same shape (any shape).
+        trace: ``exact()`` by default, or an estimator.
+        key: needed by estimators.
+
+    Returns:
+        ``(fn(x), tr(d fn/d x), standard error)``; the error is 0 for the exact trace.
+
+    Raises:
+        ValueError: an estimator without a key.
+    """
+    trace = exact() if trace is None else trace
+    require(
+        trace.is_exact or key is not None,
+        "an estimated divergence needs key=: pass jax.random.key(...), or use exact()",
+    )
+    value, linear = jax.linearize(fn, x)
+    probes = None
+    if trace.draw is not None:
+        probes = trace.draw(key, jnp.zeros((), jnp.int32), trace.probes, x.shape, x.dtype)
+    estimates = apply(linear, trace, x, probes)
+    spread = jnp.zeros((), x.dtype)
+    if not trace.is_exact:
+        spread = jnp.std(estimates, ddof=1) / trace.probes**0.5
+    return value, jnp.mean(estimates), spread

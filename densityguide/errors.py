@@ -1,0 +1,59 @@
+"""Checks of use: made before tracing, each ending in one clear line.
+
+A message says what was expected, what was given, and what to do. Traced values cannot be
+checked here; where they matter a verb reports them in its ``status`` instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+__all__ = ["concrete", "floating", "number", "require", "state"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ``ValueError(message)`` unless ``condition``."""
+    if not condition:
+        raise ValueError(message)
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """The value as NumPy if it is known before tracing, else None."""
+    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+
+
+def number(value: Any, name: str) -> Array:
+    """A real scalar or array as a JAX array of the default float type.
+
+    Python, NumPy and JAX scalars of every width end as one type, so that none recompiles.
+    """
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or jnp.issubdtype(array.dtype, jnp.complexfloating) or array.dtype == bool:
+        raise ValueError(f"{name} must be a real number, got {value!r}: pass a float")
+    # An explicit convert keeps weak and strong types from giving two traces.
+    return jax.lax.convert_element_type(array, jnp.result_type(float))
+
+
+def floating(value: Any, name: str, what: str) -> Array:
+    """An array of floats, at least float32; integer arrays are refused."""
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} must be a float array, got {array.dtype}: {what}")
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def state(value: Any, shape: tuple[int, ...], name: str) -> Array:
+    """One sample: a float array of the flow's shape."""
+    array = floating(value, name, "convert it to the scale of the model first")
+    if array.shape != shape:
+        hint = "use jax.vmap for a batch" if array.ndim > len(shape) else "pass one sample"
+        raise ValueError(f"{name} must have the flow's shape {shape}, got {array.shape}: {hint}")
+    return array

@@ -1,0 +1,268 @@
+"""``Flow``: the one pytree that every verb acts on.
+
+A flow moves samples from a prior to data by a velocity field ``dx/dt = u(x, t)`` and, if it has
+one, knows the score ``s = grad log p_t(x)``. Weights, ends of the interval and the prior's scale
+are leaves (traced: changing them never recompiles); functions and shapes are static.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from densityguide import clocks, predictions, priors
+from densityguide.errors import concrete, number, require
+from densityguide.paths import Path
+
+__all__ = ["Calibration", "Flow", "Local", "cnf", "diffusion", "evaluate"]
+
+
+class Calibration(NamedTuple):
+    """What natural samples do along the clock; see ``densityguide.calibrate``.
+
+    ``times`` [n] rising; ``log_density`` [n] mean log p of the base flow in nats;
+    ``spread`` [n] standard deviation of ``h = sigma^2 (laplacian + |s|^2) / sqrt(2 D)``.
+    """
+
+    times: Array
+    log_density: Array
+    spread: Array
+
+
+class Local(NamedTuple):
+    """One evaluation of a flow: velocity, score (or None), and ``tangent(v) -> (J_u v, J_s v)``
+    through the linearisation at the same point (None where none was asked for)."""
+
+    velocity: Array
+    score: Array | None
+    tangent: Callable[[Array], tuple[Array, Array | None]] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Flow:
+    """A continuous normalizing flow. Build one with `diffusion`, `cnf` or `worlds`.
+
+    Attributes:
+        params: weights, any pytree.
+        interval: ``(start, stop)``: prior end first; log-SNR for Gaussian paths.
+        prior: where latents come from.
+        field: static ``(params, x, t) -> (velocity, score or None)`` for one sample.
+        shape: static shape of one sample.
+        path: static Gaussian path, or None for any other flow.
+        calibration: see `Calibration`, or None.
+        transform: static declared data transform (for bits/dim), or None.
+        density: static ``(params, x, t) -> log p_t(x)`` where a closed form exists, or None.
+    """
+
+    params: Any
+    interval: tuple[Array, Array]
+    prior: Any
+    field: Callable[..., tuple[Array, Array | None]] = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    path: Path | None = dataclasses.field(default=None, metadata={"static": True})
+    calibration: Calibration | None = None
+    transform: Any = dataclasses.field(default=None, metadata={"static": True})
+    density: Callable[..., Array] | None = dataclasses.field(
+        default=None, metadata={"static": True}
+    )
+    has_score: bool = dataclasses.field(default=True, metadata={"static": True})
+
+    @property
+    def size(self) -> int:
+        """Number of dimensions D."""
+        return prod(self.shape)
+
+    def velocity(self, x: Array, t: ArrayLike) -> Array:
+        """``dx/dt`` of the base flow, shaped like ``x``."""
+        return self.field(self.params, x, jnp.asarray(t))[0]
+
+    def score(self, x: Array, t: ArrayLike) -> Array:
+        """``grad log p_t(x)``; raises if the flow has none."""
+        require(self.has_score, "this flow has no score: pass score= to densityguide.cnf")
+        return self.field(self.params, x, jnp.asarray(t))[1]
+
+    def log_density(self, x: Array, t: ArrayLike) -> Array:
+        """Closed-form ``log p_t(x)`` in nats; worlds have it, networks do not."""
+        require(
+            self.density is not None,
+            "this flow has no closed form: use densityguide.log_density(flow, x)",
+        )
+        return self.density(self.params, x, jnp.asarray(t))
+
+    def replace(self, **changes: Any) -> Flow:
+        """A copy with other parts, e.g. ``flow.replace(params=ema)``."""
+        return dataclasses.replace(self, **changes)
+
+    def end_scale(self) -> Array:
+        """``alpha`` at the data end (1 without a path): reported samples are ``x / alpha``."""
+        if self.path is None:
+            return jnp.ones((), jnp.result_type(float))
+        return self.path.alpha(self.interval[1])
+
+
+def evaluate(flow: Flow, x: Array, t: Array, *, tangents: bool = False) -> Local:
+    """One forward pass at ``(x, t)``; with ``tangents`` also its linearisation."""
+
+    def outputs(x):
+        return flow.field(flow.params, x, t)
+
+    if not tangents:
+        return Local(*outputs(x), None)
+    (velocity, score), linear = jax.linearize(outputs, x)
+    return Local(velocity, score, linear)
+
+
+@dataclass(frozen=True)
+class _Diffusion:
+    """Velocity and score of a Gaussian path from a prediction network; compared by value."""
+
+    apply: Callable[..., Array]
+    with_params: bool
+    path: Path
+    prediction: predictions.Prediction
+    clock: Callable[[Array], Array]
+
+    def __call__(self, params: Any, x: Array, t: Array) -> tuple[Array, Array]:
+        time = self.clock(t)
+        output = self.apply(params, x, time) if self.with_params else self.apply(x, time)
+        # bfloat16 networks must not lower the precision of the state.
+        output = output.astype(x.dtype)
+        sigma = self.path.sigma(t).astype(x.dtype)
+        drift = self.path.drift(t).astype(x.dtype)
+        score = predictions.score_from(
+            output, x, t, path=self.path, prediction=self.prediction, clock=self.clock
+        ).astype(x.dtype)
+        return drift * x + 0.5 * sigma**2 * score, score
+
+
+@dataclass(frozen=True)
+class _Cnf:
+    velocity: Callable[..., Array]
+    score: Callable[..., Array] | None
+    with_params: bool
+
+    def __call__(self, params: Any, x: Array, t: Array) -> tuple[Array, Array | None]:
+        args = (params, x, t) if self.with_params else (x, t)
+        velocity = self.velocity(*args).astype(x.dtype)
+        if self.score is None:
+            return velocity, None
+        return velocity, self.score(*args).astype(x.dtype)
+
+
+def _interval(ends: tuple[ArrayLike, ArrayLike], name: str, *, rising: bool) -> tuple:
+    require(
+        isinstance(ends, (tuple, list)) and len(ends) == 2,
+        f"{name} must be a pair (prior end, data end), got {ends!r}",
+    )
+    start, stop = concrete(ends[0]), concrete(ends[1])
+    if start is not None and stop is not None:
+        require(start != stop, f"{name} must have two different ends, got {ends}")
+        require(
+            not rising or start < stop,
+            f"{name} must rise from noise to data, got {ends}: swap the ends",
+        )
+    return number(ends[0], name), number(ends[1], name)
+
+
+def _check_field(flow: Flow, what: str) -> Flow:
+    x = jax.ShapeDtypeStruct(flow.shape, jnp.result_type(float))
+    t = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    try:
+        shapes = jax.eval_shape(flow.field, flow.params, x, t)
+    except Exception as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{what} failed on ONE sample of shape {flow.shape} and a scalar time ({line}): "
+            "check shape=, params= and that the network takes an unbatched sample"
+        ) from error
+    for name, out in zip(("velocity", "score"), shapes, strict=True):
+        require(
+            out is None or out.shape == flow.shape,
+            f"{what} must return the shape of its input {flow.shape}, its {name} has "
+            f"{getattr(out, 'shape', None)}: pass a network of one unbatched sample",
+        )
+    return flow
+
+
+def diffusion(
+    apply: Callable[..., Array],
+    *,
+    path: Path,
+    prediction: predictions.Prediction,
+    shape: tuple[int, ...],
+    params: Any = None,
+    log_snr: tuple[ArrayLike, ArrayLike] = (-10.0, 10.0),
+    clock: Callable[[Array], Array] = clocks.log_snr,
+    transform: Any = None,
+) -> Flow:
+    """A flow from a network trained on a Gaussian path (diffusion, EDM, flow matching).
+
+    The probability-flow velocity per unit log-SNR is ``u = drift x + sigma^2 / 2 s`` (Song et
+    al., ICLR 2021), with the score ``s`` converted from what the network predicts.
+
+    Args:
+        apply: ``(params, x, t) -> prediction`` for ONE sample, or ``(x, t)`` when ``params`` is
+            None; a flax linen module serves as well.
+        path: ``paths.variance_preserving()``, ``variance_exploding()`` or ``linear()``.
+        prediction: ``"noise"``, ``"data"``, ``"v"``, ``"score"`` or ``"velocity"``.
+        shape: of one sample, channels last for images.
+        params: weights; kept as an argument of every compiled program.
+        log_snr: range, noise end first. The prior is N(0, sigma(start)^2 I).
+        clock: log-SNR to the network's own time; see ``densityguide.clocks``.
+        transform: declared data transform, needed by ``bits_per_dim``.
+
+    Raises:
+        ValueError: unknown prediction, falling range, or a network whose output does not have
+            the shape of its input.
+    """
+    predictions.check(prediction, path)
+    require(callable(clock), f"clock must be a function of log-SNR, got {clock!r}")
+    if hasattr(apply, "apply") and hasattr(apply, "init"):  # flax linen
+        apply = apply.apply
+    require(callable(apply), f"apply must be a function (params, x, t), got {apply!r}")
+    shape = tuple(int(n) for n in shape)
+    ends = _interval(log_snr, "log_snr", rising=True)
+    field = _Diffusion(apply, params is not None, path, prediction, clock)
+    prior = priors.normal(shape, path.sigma(ends[0]))
+    flow = Flow(params, ends, prior, field, shape, path, transform=transform)
+    return _check_field(flow, "the network")
+
+
+def cnf(
+    velocity: Callable[..., Array],
+    *,
+    prior: priors.Prior,
+    interval: tuple[ArrayLike, ArrayLike],
+    shape: tuple[int, ...],
+    params: Any = None,
+    score: Callable[..., Array] | None = None,
+    transform: Any = None,
+) -> Flow:
+    """Any continuous normalizing flow, with or without a score.
+
+    Args:
+        velocity: ``(params, x, t) -> dx/dt`` for ONE sample (``(x, t)`` without ``params``).
+        prior: anything with ``sample(key)`` and ``log_prob(x)``.
+        interval: ``(time of the prior, time of the data)``, in either order of size.
+        shape: of one sample.
+        score: ``(params, x, t) -> grad log p_t(x)``, needed by density guidance only.
+
+    Raises:
+        ValueError: unusable prior, equal ends, or outputs of another shape than the input.
+    """
+    require(callable(velocity), f"velocity must be a function (params, x, t), got {velocity!r}")
+    priors.check(prior)
+    shape = tuple(int(n) for n in shape)
+    ends = _interval(interval, "interval", rising=False)
+    field = _Cnf(velocity, score, params is not None)
+    flow = Flow(params, ends, prior, field, shape, transform=transform, has_score=score is not None)
+    return _check_field(flow, "the velocity")

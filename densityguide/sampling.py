@@ -1,0 +1,417 @@
+"""Sampling with log-density under control: ``latent``, ``rescale``, ``sample``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import gammaincc
+from jax.typing import ArrayLike
+
+from densityguide import solve as solving
+from densityguide import tracking
+from densityguide.divergence import Trace
+from densityguide.errors import concrete, number, require, state
+from densityguide.flows import Flow, evaluate
+from densityguide.guidance import Guidance, Moment, Profile, limit
+from densityguide.noise import Noise
+from densityguide.solve import Method, Numbers, Status
+from densityguide.tracking import Auto, Probes
+
+__all__ = ["Sample", "latent", "rescale", "sample"]
+
+UNMET_TOLERANCE = 1e-3  # nats below which a limited correction is not worth a status
+
+
+class Sample(NamedTuple):
+    """A sample and its evidence.
+
+    ``x`` is the state divided by alpha at the data end; ``log_density`` its log p in nats at
+    noise level ``noise_level`` = sigma / alpha (0 for a flow without a path), with the
+    ``standard_error`` of its trace estimate; both None if no trace was taken. ``unmet`` is the
+    integral of (requested - applied) excess in nats; ``evaluations`` and ``tangents`` are the
+    network's forward passes and the tangents pushed through them; ``status`` holds
+    ``densityguide.Status`` bits. ``path`` is log p of the state at each knot of a fixed grid
+    [n + 1] (None if not tracked, or adaptive).
+    """
+
+    x: Array
+    log_density: Array | None
+    standard_error: Array | None
+    unmet: Array
+    evaluations: Array
+    tangents: Array
+    status: Array
+    noise_level: Array
+    path: Array | None
+
+
+class _State(NamedTuple):
+    x: Array
+    log_density: Array  # [K] replicates; [0] without a trace
+    steering: Array
+    unmet: Array
+
+
+def latent(flow: Flow, key: Array) -> Array:
+    """One latent x_T from the flow's prior."""
+    require(key is not None, "latent needs a key: pass jax.random.key(...)")
+    return flow.prior.sample(key)
+
+
+def rescale(
+    flow: Flow, latent: Array, q: ArrayLike | None = None, *, factor: ArrayLike | None = None
+) -> Array:
+    """Prior guidance (Karczewski et al., ICML 2025, section 3): scale a latent.
+
+    With ``q`` the norm becomes ``sigma_T r``, ``r`` the chi_D quantile of ``1 - q``: larger q,
+    smaller norm, larger log p_T, and larger log p_0 where score alignment holds. ``factor``
+    multiplies the latent instead.
+
+    Raises:
+        ValueError: both or neither given, q outside (0, 1), or a prior that is not the
+            isotropic normal (only ``factor`` makes sense there).
+    """
+    x = state(latent, flow.shape, "latent")
+    require((q is None) != (factor is None), "rescale takes q or factor=, exactly one of them")
+    if factor is not None:
+        return x * number(factor, "factor").astype(x.dtype)
+    known = concrete(q)
+    require(
+        known is None or bool(((known > 0) & (known < 1)).all()), f"q must lie in (0, 1), got {q}"
+    )
+    scale = getattr(flow.prior, "scale", None)
+    require(scale is not None, "rescale by q needs the normal prior: pass factor= instead")
+    radius = chi_quantile(1.0 - number(q, "q"), flow.size)
+    return (x * (scale * radius / jnp.linalg.norm(x))).astype(x.dtype)
+
+
+def chi_quantile(p: Array, size: int) -> Array:
+    """Quantile of the norm of a standard normal in ``size`` dimensions."""
+    # Wilson and Hilferty (1931) start, then Newton on the regularised gamma function.
+    z = jax.scipy.special.ndtri(p)
+    shape = 2.0 / (9.0 * size)
+    start = jnp.maximum(size * (1.0 - shape + z * shape**0.5) ** 3, 1e-6 * size)
+
+    def newton(value, _):
+        half = 0.5 * value
+        log_pdf = (0.5 * size - 1) * jnp.log(half) - half - jax.scipy.special.gammaln(0.5 * size)
+        excess = (1.0 - gammaincc(0.5 * size, half)) - p
+        step = excess / (0.5 * jnp.exp(log_pdf))
+        return value - jnp.clip(step, -0.5 * value, 0.5 * value), None
+
+    value, _ = jax.lax.scan(newton, start, None, length=8 if size < 1000 else 2)
+    return jnp.sqrt(value)
+
+
+def sample(
+    flow: Flow,
+    latent: Array,
+    *,
+    guidance: Guidance | None = None,
+    noise: Noise | None = None,
+    divergence: Trace | Auto | None = "auto",
+    key: Array | None = None,
+    **options: Any,
+) -> Sample:
+    """Decode one latent, with log p under the guidance's control.
+
+    Solves ``dx/dt = u + c s / |s|^2`` (Karczewski et al., ICML 2025), and with ``noise`` the
+    projected SDE of ``densityguide.noise``, while tracking log p of the base flow:
+    ``d log p/dt = -div u + c``.
+
+    Args:
+        latent: one x_T of the flow's shape, from `latent`; use ``jax.vmap`` for many.
+        guidance: e.g. ``quantile(0.7)`` or ``target(3100.0)``; None is the plain flow.
+        noise: e.g. ``noise.band(-3, 9, 0.3)``.
+        divergence: trace for tracking and steering; "auto" is exact up to D = 256, else none.
+        key: needed by estimated traces and by noise.
+        **options: of the solve, see ``densityguide.solve.plan``: ``steps=``, ``grid=``,
+            ``solver=``, or ``rtol=``, ``atol=``.
+
+    Raises:
+        ValueError: guidance on a flow without the score, path, calibration or trace it needs;
+            a missing key; a latent of another shape; options that contradict each other.
+    """
+    x = state(latent, flow.shape, "latent")
+    _check_guidance(flow, guidance)
+    form = None if noise is None else _check_noise(flow, noise, key)
+    purpose = _purpose(guidance, noise)
+    trace = tracking.choose(flow, divergence, key, purpose)
+    calculus = None if form is None else "stratonovich" if form == "stratonovich" else "ito"
+    method, numbers = solving.plan(flow, noise_form=calculus, **options)
+    return _sample(method, trace, flow, x, guidance, noise, key, numbers)
+
+
+def _check_guidance(flow: Flow, guidance: Guidance | None) -> None:
+    if guidance is None:
+        return
+    require(
+        isinstance(guidance, Guidance),
+        f"guidance must come from densityguide (quantile, target, ...), got {guidance!r}",
+    )
+    name = guidance.name
+    require(flow.has_score, f"{name} guidance needs a score: pass score= to densityguide.cnf")
+    require(
+        flow.path is not None or "path" not in guidance.needs,
+        f"{name} guidance needs a Gaussian path and this flow has none: "
+        "use budget, rate, schedule or target",
+    )
+    require(
+        flow.calibration is not None or "calibration" not in guidance.needs,
+        f"{name} guidance needs a calibration: call flow = densityguide.calibrate(flow, key)",
+    )
+
+
+def _check_noise(flow: Flow, noise: Noise, key: Array | None) -> str:
+    require(isinstance(noise, Noise), f"noise must be noise.constant or noise.band, got {noise!r}")
+    require(flow.has_score, "noise needs a score to stay orthogonal to: pass score= to cnf")
+    require(key is not None, "noise needs key=: pass jax.random.key(...)")
+    return noise.form
+
+
+def _purpose(guidance: Guidance | None, noise: Noise | None) -> str | None:
+    if guidance is not None and "trace" in guidance.needs:
+        return f"{guidance.name} guidance"
+    if noise is not None and noise.form in ("ito", "ito_published"):
+        return f"the {noise.form} form of noise"
+    return None
+
+
+@partial(jax.jit, static_argnames=("method", "trace"))
+def _sample(
+    method: Method,
+    trace: Trace | None,
+    flow: Flow,
+    x: Array,
+    guidance: Guidance | None,
+    noise: Noise | None,
+    key: Array | None,
+    numbers: Numbers,
+) -> Sample:
+    keys = (None, None, None) if key is None else jax.random.split(key, 3)
+    start = flow.prior.log_prob(x)
+    offset = tracking.log_alpha_offset(flow)
+    status = jnp.zeros((), jnp.int32)
+    extra = Spent.none()
+    if guidance is not None:
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(guidance.params)]
+        fine = jnp.all(jnp.stack([jnp.asarray(True), *finite]))
+        status = jnp.where(fine, 0, int(Status.INVALID)).astype(jnp.int32)
+        if guidance.prepare is not None:
+            profile, extra = _profile(method, trace, flow, x, numbers, keys[2], start, offset)
+            params = guidance.prepare(guidance.params, profile)
+            guidance = _replace(guidance, params)
+    steered = _purpose(guidance, noise) is not None
+    field = _Guided(flow, guidance, noise, trace, solving.ends(numbers))
+    replicates = 0 if trace is None else trace.probes
+    y0 = _State(x, jnp.broadcast_to(start, (replicates,)), start, jnp.zeros_like(start))
+    solved = solving.solve(
+        method,
+        numbers,
+        field.rates if noise is None else field.increment,
+        y0,
+        draw=tracking.drawer(trace, keys[0], x, steer=steered),
+        brownian=None if noise is None else (keys[1], x.shape),
+        watch=lambda y: y.log_density,
+        units=lambda y: _State(False, True, True, True),
+    )
+    spent = extra.plus(solved.evaluations, field.tangents(steered))
+    status = status | solved.status
+    unmet = solved.y.unmet
+    status |= jnp.where(jnp.abs(unmet) > UNMET_TOLERANCE, int(Status.UNMET), 0)
+    failed = (solved.status & int(Status.NON_FINITE)) != 0
+    log_density = error = path = None
+    if trace is not None:
+        log_density = jnp.where(failed, jnp.nan, jnp.mean(solved.y.log_density) + offset)
+        error = tracking.pooled_error(trace, solved.path, solved.y.log_density)
+        error = jnp.where(failed, jnp.nan, error)
+        path = None if solved.path is None else jnp.mean(solved.path, axis=1)
+    scale = flow.end_scale()
+    return Sample(
+        x=(solved.y.x / scale).astype(x.dtype),
+        log_density=log_density,
+        standard_error=error,
+        unmet=unmet,
+        evaluations=spent.evaluations,
+        tangents=spent.tangents,
+        status=status,
+        noise_level=tracking.noise_level(flow),
+        path=path,
+    )
+
+
+class Spent(NamedTuple):
+    """Forward passes and tangents used so far."""
+
+    evaluations: Array
+    tangents: Array
+
+    @classmethod
+    def none(cls) -> Spent:
+        return cls(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+    def plus(self, evaluations: Array, tangents_each: int) -> Spent:
+        return Spent(self.evaluations + evaluations, self.tangents + evaluations * tangents_each)
+
+
+def _replace(guidance: Guidance, params: Any) -> Guidance:
+    return Guidance(params, guidance.cap, guidance.rate, guidance.needs, None, guidance.name)
+
+
+def _profile(
+    method: Method,
+    trace: Trace,
+    flow: Flow,
+    x: Array,
+    numbers: Numbers,
+    key: Array | None,
+    start: Array,
+    offset: Array,
+) -> tuple[Profile, Spent]:
+    """How natural log p runs: from the calibration, or from one plain solve of this latent."""
+    if flow.calibration is not None:
+        times, log_density, _ = flow.calibration
+        share = _share(flow, times, log_density)
+        return Profile(times, log_density, share, start, offset), Spent.none()
+    if method.adaptive:
+        # The shape of the line needs no accuracy: the feedback and the end value hold anyway.
+        method = Method(solving.default_solver(), False, solving.DEFAULT_STEPS)
+        ends = solving.ends(numbers)
+        numbers = numbers._replace(knots=jnp.linspace(*ends, solving.DEFAULT_STEPS + 1))
+    field = _Guided(flow, None, None, trace, solving.ends(numbers))
+    y0 = _State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start))
+    solved = solving.solve(
+        Method(solving.default_solver(), False, method.max_steps),
+        numbers,
+        field.rates,
+        y0,
+        draw=tracking.drawer(trace, key, x, steer=False),
+        watch=lambda y: jnp.mean(y.log_density),
+    )
+    spent = Spent.none().plus(solved.evaluations, field.tangents(False))
+    share = _share(flow, numbers.knots, solved.path)
+    return Profile(numbers.knots, solved.path, share, start, offset), spent
+
+
+def _share(flow: Flow, times: Array, log_density: Array) -> Array:
+    """When to spend an excess: in proportion to the score's own part of the flow.
+
+    Naturally ``d log p/dt = -drift D + sigma^2 / 2 |s|^2`` on average, so the second part, what a
+    score scaled by a constant would multiply, is the natural rate plus ``drift D``. Where it has
+    died out (low noise, smooth data) a correction could do nothing. Without a path: evenly.
+    """
+    if flow.path is None:
+        return (times - times[0]) / (times[-1] - times[0])
+    alpha = flow.size * flow.path.log_alpha(times)
+    power = jnp.maximum(jnp.diff(log_density + alpha), 1e-6)
+    spent = jnp.concatenate([jnp.zeros((1,), power.dtype), jnp.cumsum(power)])
+    return spent / spent[-1]
+
+
+class _Guided(NamedTuple):
+    """The guided field and its lift to log p."""
+
+    flow: Flow
+    guidance: Guidance | None
+    noise: Noise | None
+    trace: Trace | None
+    ends: tuple[Array, Array]
+
+    def tangents(self, steered: bool) -> int:
+        """Tangents per evaluation."""
+        form = None if self.noise is None else self.noise.form
+        extra = int(form in ("ito", "ito_probe", "ito_published"))
+        if self.trace is None:
+            return extra
+        streams = 2 if steered and not self.trace.is_exact else 1
+        return streams * self.trace.tangents(self.flow.size) + extra
+
+    def rates(self, t: Array, y: _State, probes: Probes) -> _State:
+        return self._drift(t, y, probes, None)[0]
+
+    def increment(self, t: Array, y: _State, probes: Probes, dt: Array, dw: Array) -> _State:
+        drift, unit, phi = self._drift(t, y, probes, dw / jnp.sqrt(jnp.abs(dt)))
+        step = jax.tree.map(lambda rate: rate * dt, drift)
+        return step._replace(x=step.x + phi * _project(dw, unit))
+
+    def _drift(self, t: Array, y: _State, probes: Probes, xi: Array | None):
+        flow, trace = self.flow, self.trace
+        form = None if self.noise is None else self.noise.form
+        tangents = trace is not None or form in ("ito", "ito_probe", "ito_published")
+        local = evaluate(flow, y.x, t, tangents=tangents)
+        report = steer = None
+        if trace is not None:
+            report, steer = tracking.traces(local.tangent, trace, y.x, probes)
+        divergences = jnp.zeros((0,), y.unmet.dtype) if report is None else report[0]
+        if not flow.has_score:
+            return _State(local.velocity, -divergences, y.steering * 0.0, y.unmet * 0.0), None, 0.0
+        power = jnp.sum(local.score**2)
+        safe = jnp.where(power > 0, power, 1.0)
+        unit = local.score / jnp.sqrt(safe)
+        phi = self._noise_scale(t)
+        requested = jnp.zeros_like(y.unmet)
+        if self.guidance is not None:
+            divergence = None if steer is None else steer[0]
+            span = self.ends[1] - self.ends[0]
+            moment = Moment(flow, t, y.x, power, divergence, y.steering, span)
+            requested = self.guidance.rate(self.guidance.params, moment)
+        bend, push = self._ito(form, local, unit, xi, phi, report, steer)
+        if self.guidance is None and form in (None, "stratonovich"):
+            applied, velocity = requested, local.velocity
+        else:
+            # The correction's natural size: the score's own part of the velocity.
+            if flow.path is None:
+                natural = jnp.linalg.norm(local.velocity) * jnp.sqrt(power)
+            else:
+                natural = 0.5 * flow.path.sigma(t) ** 2 * power
+                if steer is not None:
+                    natural = natural / _curvature(flow, t, steer[0])
+            cap = 4.0 if self.guidance is None else self.guidance.cap
+            applied = limit(requested - push, natural, jnp.asarray(cap, natural.dtype))
+            velocity = local.velocity + (applied / safe) * local.score
+        unmet = requested - push - applied
+        gain = applied + bend
+        steering = y.steering * 0.0 if steer is None else gain - steer[0]
+        return _State(velocity, gain - divergences, steering, unmet), unit, phi
+
+    def _noise_scale(self, t: Array) -> Array | float:
+        if self.noise is None:
+            return 0.0
+        sigma = 1.0 if self.flow.path is None else self.flow.path.sigma(t)
+        return self.noise(t) * sigma
+
+    def _ito(self, form, local, unit, xi, phi, report, steer):
+        """(rate at which projected noise lifts log p, what the drift takes back), nats per t.
+
+        Noise adds ``phi^2 / 2 tr(P H P)``, H the Hessian of log p. In the Stratonovich form the
+        two cancel identically.
+        """
+        if form in (None, "stratonovich"):
+            return 0.0, 0.0
+        half = 0.5 * phi**2
+        if form == "ito_probe":
+            # The step's own noise as the probe cancels the leading error path by path.
+            across = _project(xi, unit)
+            own = half * jnp.sum(across * local.tangent(across)[1])
+            return own, own
+        along = jnp.sum(unit * local.tangent(unit)[1])
+        laplacian = steer[1]
+        bend = half * (laplacian - along)
+        return bend, bend if form == "ito" else half * laplacian
+
+
+def _curvature(flow: Flow, t: Array, divergence: Array) -> Array:
+    """Mean curvature of log p relative to the noise's own 1 / sigma^2: ``-sigma^2 laplacian / D``,
+    at most 1, and small where the data's own scale is wider than the noise. There a stronger
+    correction is as harmless to the solver as a weak one at high noise."""
+    laplacian_term = 2.0 * (divergence / flow.size - flow.path.drift(t))
+    return jnp.clip(-laplacian_term, 1e-3, 1.0)
+
+
+def _project(vector: Array, unit: Array) -> Array:
+    """The part orthogonal to the score."""
+    return vector - jnp.sum(vector * unit) * unit

@@ -1,0 +1,349 @@
+"""The only door to diffrax: one vector field, one initial state, one compiled solve.
+
+Fixed grids run as a `lax.scan` over the solver's public `step`: no host callback, so programs
+can be cached and exported; the step's index keys probes and noise; each step is checked for
+finiteness. Adaptive solves run as `diffeqsolve` over the static interval [0, 1], rescaled inside
+the field. Failures are values (`Status`), never exceptions inside a batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from densityguide import grids
+from densityguide.errors import concrete, number, require
+from densityguide.flows import Flow
+
+__all__ = ["Method", "Numbers", "Solved", "Status", "ends", "plan", "solve"]
+
+DEFAULT_STEPS = 64
+
+
+class Status(enum.IntFlag):
+    """How a verb ended; several may hold at once. Decode with ``Status(int(out.status))``."""
+
+    OK = 0
+    NON_FINITE = 1  # a step gave inf or nan: x is the last finite state, log p is nan
+    MAX_STEPS = 2  # an adaptive solve ran out of steps, or its step size collapsed
+    UNMET = 4  # a guidance asked for more than the cap allowed; see `unmet`
+    INVALID = 8  # a traced request was out of range (q outside (0, 1), a target not finite)
+    NO_ROOT = 16  # the requested log-density is not reached on the scanned range
+    MANY_ROOTS = 32  # several latents reach it; the nearest to the given one was taken
+
+
+@dataclass(frozen=True)
+class Method:
+    """The static half of a solve: what is compiled."""
+
+    solver: Any
+    adaptive: bool
+    max_steps: int
+    adjoint: Any = None
+
+    @property
+    def stages(self) -> int:
+        """Field evaluations per step."""
+        if isinstance(self.solver, diffrax.Euler):
+            return 1
+        tableau = self.solver.tableau
+        return tableau.num_stages - int(tableau.fsal)
+
+
+class Numbers(NamedTuple):
+    """The traced half: knots [n + 1] (or the two ends), and tolerances of an adaptive solve."""
+
+    knots: Array
+    rtol: Array
+    atol: Array
+    log_density_atol: Array
+
+
+class Solved(NamedTuple):
+    """Final state, status bits, field evaluations, and ``watch(y)`` at every knot (or None)."""
+
+    y: Any
+    status: Array
+    evaluations: Array
+    path: Any
+
+
+def default_solver(noise_form: str | None = None) -> Any:
+    """Bogacki-Shampine 3(2) for ODEs; Heun for Stratonovich and Euler for Ito SDEs."""
+    if noise_form is None:
+        return diffrax.Bosh3(scan_kind="bounded")
+    if noise_form == "stratonovich":
+        return diffrax.Heun(scan_kind="bounded")
+    return diffrax.Euler()
+
+
+def plan(
+    flow: Flow,
+    *,
+    steps: int | None = None,
+    grid: Callable[[Array, Array, int], Array] | ArrayLike | None = None,
+    solver: Any = None,
+    rtol: ArrayLike | None = None,
+    atol: ArrayLike | None = None,
+    log_density_atol: ArrayLike | None = None,
+    max_steps: int | None = None,
+    adjoint: Any = None,
+    noise_form: str | None = None,
+) -> tuple[Method, Numbers]:
+    """Check the options of a solve and split them into what is compiled and what is traced.
+
+    Args:
+        steps: number of steps of a fixed grid.
+        grid: function ``(start, stop, steps) -> knots`` from `densityguide.grids`, or an array
+            of knots from the prior's end to the data's.
+        solver: an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`.
+        rtol, atol: tolerances for x; either makes the solve adaptive.
+        log_density_atol: absolute tolerance of log p in nats (adaptive; default: atol).
+        max_steps: bound on adaptive steps (default 1024).
+        adjoint: diffrax adjoint of an adaptive solve; default: reverse mode.
+        noise_form: None for an ODE, else ``"stratonovich"`` or ``"ito"``.
+
+    Raises:
+        ValueError: options that contradict each other, a grid that does not run from one end of
+            the flow to the other, or a solver that does not fit.
+    """
+    adaptive = rtol is not None or atol is not None or log_density_atol is not None
+    require(
+        not (adaptive and (steps is not None or grid is not None)),
+        "steps=/grid= make a fixed grid and rtol=/atol= an adaptive solve: pass one or the other",
+    )
+    require(
+        adaptive or (max_steps is None and adjoint is None),
+        "max_steps= and adjoint= belong to adaptive solves: pass rtol= as well, or steps= instead",
+    )
+    require(
+        not (adaptive and noise_form is not None),
+        "stochastic solves use a fixed grid: pass steps= instead of tolerances",
+    )
+    solver = default_solver(noise_form) if solver is None else solver
+    _check_solver(solver, noise_form, adaptive)
+    if getattr(solver, "scan_kind", "") is None:
+        # Of diffrax's loops only "bounded" supports both reverse mode and jvp.
+        solver = dataclasses.replace(solver, scan_kind="bounded")
+    start, stop = flow.interval
+    if adaptive:
+        rtol = number(1e-5 if rtol is None else rtol, "rtol")
+        atol = rtol if atol is None else number(atol, "atol")
+        log_atol = (
+            atol if log_density_atol is None else number(log_density_atol, "log_density_atol")
+        )
+        knots = jnp.stack([jnp.asarray(start), jnp.asarray(stop)])
+        limit = 1024 if max_steps is None else max_steps
+        return Method(solver, True, limit, adjoint), Numbers(knots, rtol, atol, log_atol)
+    knots = _knots(flow, steps, grid)
+    zero = jnp.zeros((), knots.dtype)
+    return Method(solver, False, knots.shape[0] - 1), Numbers(knots, zero, zero, zero)
+
+
+def _knots(flow: Flow, steps: int | None, grid: Any) -> Array:
+    start, stop = flow.interval
+    require(
+        steps is None or (isinstance(steps, int) and steps >= 1),
+        f"steps must be an integer of at least 1, got {steps!r}",
+    )
+    if grid is None or callable(grid):
+        return (grid or grids.uniform)(start, stop, steps or DEFAULT_STEPS)
+    knots = number(grid, "grid")
+    require(
+        knots.ndim == 1 and knots.shape[0] >= 2,
+        f"grid must be an array of at least two knots or a function, got shape {knots.shape}",
+    )
+    require(
+        steps is None or steps == knots.shape[0] - 1,
+        f"grid has {knots.shape[0] - 1} steps and steps= says {steps}: drop steps=",
+    )
+    known, first, last = concrete(knots), concrete(start), concrete(stop)
+    if known is not None and first is not None and last is not None:
+        moves = (known[1:] - known[:-1]) * (last - first)
+        require(bool((moves > 0).all()), "grid must move from the prior's end to the data's end")
+        ends_fit = abs(known[0] - first) + abs(known[-1] - last) <= 1e-5 * (1 + abs(last - first))
+        require(
+            bool(ends_fit),
+            f"grid must run from {float(first):g} to {float(last):g}, the flow's interval, "
+            f"got {known[0]:g} to {known[-1]:g}",
+        )
+    return knots
+
+
+def _check_solver(solver: Any, noise_form: str | None, adaptive: bool) -> None:
+    name = type(solver).__name__
+    require(
+        isinstance(solver, (diffrax.AbstractERK, diffrax.Euler)),
+        f"solver must be an explicit Runge-Kutta method of diffrax or diffrax.Euler(), got {name}",
+    )
+    require(
+        not adaptive or not isinstance(solver, diffrax.Euler),
+        "diffrax.Euler has no error estimate for an adaptive solve: use diffrax.Bosh3() or steps=",
+    )
+    if noise_form == "stratonovich":
+        require(
+            isinstance(solver, diffrax.AbstractStratonovichSolver),
+            f"{name} does not converge to the Stratonovich solution, which this noise needs: "
+            "use diffrax.Heun(), or the Ito form of the noise with diffrax.Euler()",
+        )
+    elif noise_form is not None:
+        require(
+            isinstance(solver, diffrax.AbstractItoSolver),
+            f"{name} does not converge to the Ito solution, which this noise needs: "
+            "use diffrax.Euler(), or the Stratonovich form with diffrax.Heun()",
+        )
+
+
+def ends(numbers: Numbers) -> tuple[Array, Array]:
+    """Where a planned solve starts and stops."""
+    return numbers.knots[0], numbers.knots[-1]
+
+
+def backwards(numbers: Numbers) -> Numbers:
+    """The same solve from data to prior."""
+    return numbers._replace(knots=numbers.knots[::-1])
+
+
+class _Stochastic(diffrax.AbstractTerm):
+    """Drift and noise as one term, so that one network evaluation serves both."""
+
+    increment: Callable = dataclasses.field(metadata={"static": True})
+    brownian: Array
+
+    def vf(self, t, y, args):
+        raise NotImplementedError("stochastic terms are evaluated through vf_prod")
+
+    def contr(self, t0, t1, **kwargs):
+        return t1 - t0, self.brownian
+
+    def prod(self, vf, control):
+        raise NotImplementedError("stochastic terms are evaluated through vf_prod")
+
+    def vf_prod(self, t, y, args, control):
+        return self.increment(t, y, args, *control)
+
+
+def solve(
+    method: Method,
+    numbers: Numbers,
+    field: Callable[[Array, Any, Any], Any],
+    y0: Any,
+    *,
+    draw: Callable[[Array], Any] = lambda step: None,
+    brownian: tuple[Array, tuple[int, ...]] | None = None,
+    watch: Callable[[Any], Any] | None = None,
+    units: Callable[[Any], Any] | None = None,
+) -> Solved:
+    """Solve from the first knot to the last.
+
+    Args:
+        field: ``(t, y, drawn) -> dy/dt``; with ``brownian`` instead
+            ``(t, y, drawn, dt, dw) -> dy``, the increment over a step.
+        draw: ``step -> drawn``, what a step's evaluations share (probes); step 0 throughout an
+            adaptive solve, whose field must be deterministic.
+        brownian: ``(key, shape)`` of the noise; step n uses ``fold_in(key, n)``.
+        watch: ``y -> pytree`` recorded at every knot of a fixed grid.
+        units: ``y -> pytree of bools`` marking leaves measured in nats, which have an absolute
+            tolerance of their own.
+    """
+    # bf16 and TF32 products are not good enough for log p of thousands of nats; a user's own
+    # jax_default_matmul_precision wins.
+    precision = jax.config.jax_default_matmul_precision or "float32"
+    with jax.default_matmul_precision(precision):
+        if method.adaptive:
+            return _adaptive(method, numbers, field, y0, draw, units)
+        return _fixed(method, numbers.knots, field, y0, draw, brownian, watch)
+
+
+def _fixed(method, knots, field, y0, draw, brownian, watch) -> Solved:
+    solver, steps = method.solver, knots.shape[0] - 1
+
+    def term(step, width):
+        if brownian is None:
+            return diffrax.ODETerm(field)
+        key, shape = brownian
+        normal = jax.random.normal(jax.random.fold_in(key, step), shape, knots.dtype)
+        return _Stochastic(field, normal * jnp.sqrt(jnp.abs(width)))
+
+    def body(carry, xs):
+        y, state, fine = carry
+        step, t0, t1 = xs
+        new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, draw(step), state, False)
+        fine = fine & _finite(new)
+        new = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, y)
+        return (new, state, fine), None if watch is None else watch(new)
+
+    zero = jnp.zeros((), jnp.int32)
+    first = term(zero, knots[1] - knots[0])
+    state = solver.init(first, knots[0], knots[1], y0, draw(zero))
+    xs = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
+    (y, _, fine), path = lax.scan(body, (y0, state, _finite(y0)), xs)
+    if watch is not None:
+        path = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), watch(y0), path)
+    first_extra = int(getattr(solver, "tableau", None) is not None and solver.tableau.fsal)
+    evaluations = jnp.asarray(steps * method.stages + first_extra, jnp.int32)
+    status = jnp.where(fine, 0, int(Status.NON_FINITE)).astype(jnp.int32)
+    return Solved(y, status, evaluations, path)
+
+
+def _adaptive(method, numbers, field, y0, draw, units) -> Solved:
+    start, stop = ends(numbers)
+    span = stop - start
+    # Leaves in nats are solved as changes in units of their own tolerance, since diffrax has
+    # one absolute tolerance for all.
+    in_nats = jax.tree.map(lambda _: False, y0) if units is None else units(y0)
+    unit = numbers.atol / numbers.log_density_atol
+
+    def scaled(y):
+        return jax.tree.map(lambda a, o, nats: (a - o) * unit if nats else a, y, y0, in_nats)
+
+    def restored(y):
+        return jax.tree.map(lambda a, o, nats: a / unit + o if nats else a, y, y0, in_nats)
+
+    def rescaled(tau, y, drawn):
+        dy = field(start + span * tau, restored(y), drawn)
+        return jax.tree.map(lambda d, nats: d * span * (unit if nats else 1.0), dy, in_nats)
+
+    def norm(errors):
+        # One norm over x and log p together would let log p exceed its tolerance sqrt(D)-fold.
+        each = [jnp.sqrt(jnp.mean(e**2)) for e in jax.tree.leaves(errors) if e.size]
+        return jnp.max(jnp.stack(each))
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(rescaled),
+        method.solver,
+        t0=0.0,
+        t1=1.0,
+        dt0=0.01,
+        y0=scaled(y0),
+        args=draw(jnp.zeros((), jnp.int32)),
+        stepsize_controller=diffrax.PIDController(
+            rtol=numbers.rtol, atol=numbers.atol, norm=norm, dtmin=1e-7, force_dtmin=False
+        ),
+        max_steps=method.max_steps,
+        throw=False,
+        adjoint=method.adjoint or diffrax.RecursiveCheckpointAdjoint(),
+    )
+    y = restored(jax.tree.map(lambda a: a[-1], solution.ys))
+    done = solution.result == diffrax.RESULTS.successful
+    finite = _finite(y)
+    y = jax.tree.map(lambda a, o: jnp.where(finite, a, o), y, y0)
+    status = jnp.where(finite, 0, int(Status.NON_FINITE)) | jnp.where(
+        done, 0, int(Status.MAX_STEPS)
+    )
+    steps = solution.stats["num_steps"]
+    evaluations = steps * method.stages + int(method.solver.tableau.fsal)
+    return Solved(y, status.astype(jnp.int32), jnp.asarray(evaluations, jnp.int32), None)
+
+
+def _finite(y: Any) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(y)]))
