@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from densityguide import clocks, grids, noise, paths, predictions, priors, worlds
+from densityguide import clocks, grids, models, noise, paths, predictions, priors, worlds
 from densityguide.alignment import ScoreAlignment, score_alignment
 from densityguide.divergence import Trace, divergence, exact, hutchinson, orthogonal
 from densityguide.flows import Calibration, Flow, cnf, diffusion
@@ -45,6 +45,7 @@ __all__ = [
     "knots",
     "latent",
     "log_density",
+    "models",
     "noise",
     "orthogonal",
     "paths",

@@ -160,9 +160,9 @@ def bits_per_dim(
 
     def once(image: Array, key: Array) -> tuple[Array, Array]:
         key_image, key_trace = jax.random.split(key)
-        x = transform.forward(image, key_image)
+        x = transform(image, key_image)
         out = log_density(flow, x, divergence=divergence, key=key_trace, **options)
-        nats = out.value + transform.log_jacobian(flow.shape)
+        nats = out.value + transform.log_jacobian(flow.size)
         return -nats / (flow.size * jnp.log(2.0)), out.status
 
     def one(args: tuple[Array, Array]) -> tuple[Array, Array, Array]:

@@ -37,7 +37,7 @@ def build(kind: str, fields: dict[str, Any]) -> nn.Module:
 
 def initialise(module: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> Any:
     """Fresh parameters for one sample of `shape`."""
-    return module.init(key, jnp.zeros(shape), jnp.zeros(()))
+    return jax.jit(module.init)(key, jnp.zeros(shape), jnp.zeros(()))
 
 
 def size(params: Any) -> int:

@@ -38,7 +38,7 @@ class Embedding(nn.Module):
         hidden = nn.Dense(self.width, dtype=self.dtype, name="first")(features(log_snr))
         if self.classes:
             # Index 0 means "no label", so that one network serves both uses.
-            index = 0 if label is None else jnp.asarray(label) + 1
+            index = jnp.asarray(0 if label is None else label + 1)
             hidden = hidden + nn.Embed(self.classes + 1, self.width, dtype=self.dtype)(index)
         return nn.silu(nn.Dense(self.width, dtype=self.dtype, name="second")(nn.silu(hidden)))
 

@@ -1,0 +1,61 @@
+"""From a shipped model or an exported run to a `Flow`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax.numpy as jnp
+from safetensors import SafetensorError
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from densityguide import paths
+from densityguide.data.transforms import Dequantise
+from densityguide.flows import Calibration, Flow, diffusion
+from densityguide.models import pretrained
+
+__all__ = ["load", "save_calibration"]
+
+
+def load(name_or_folder: str | os.PathLike) -> Flow:
+    """The flow of a shipped model ("emoji32", "digits8") or of an exported training run.
+
+    Its data transform and, where the folder has one, its calibration come attached.
+
+    Raises:
+        ValueError, FileNotFoundError: unknown name or damaged files, in one line.
+    """
+    folder = pretrained.folder_of(name_or_folder)
+    module, params, card = pretrained.load(folder)
+    flow = diffusion(
+        module.apply,
+        params=params,
+        path=getattr(paths, card.path)(),
+        prediction=card.prediction,
+        log_snr=card.log_snr,
+        shape=card.shape,
+        transform=Dequantise(card.transform["levels"]),
+    )
+    return flow.replace(calibration=_read_calibration(folder))
+
+
+def save_calibration(folder: str | os.PathLike, calibration: Calibration) -> None:
+    """Write a calibration beside a model's weights, whole or not at all."""
+    path = Path(folder) / "calibration.safetensors"
+    part = path.with_suffix(".part")
+    save_file({key: np.asarray(value) for key, value in calibration._asdict().items()}, part)
+    part.replace(path)
+
+
+def _read_calibration(folder: Path) -> Calibration | None:
+    path = folder / "calibration.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        values = load_file(path)
+        return Calibration(**{key: jnp.asarray(value) for key, value in values.items()})
+    except (SafetensorError, TypeError, OSError) as error:
+        raise ValueError(
+            f"expected a calibration in {path}, it is damaged ({error}): calibrate again"
+        ) from None
