@@ -104,7 +104,7 @@ def read(
     try:
         opened = TTFont(path)
     except TTLibError as error:
-        raise ValueError(f"expected a TrueType font, {path} is not readable as one: {error}") from None
+        raise ValueError(f"expected a TrueType font, {path} is not one: {error}") from None
     if "CBDT" not in opened:
         raise ValueError(f"expected a font with a CBDT table of colour bitmaps, {path} has none")
     sequences = _sequences(opened)

@@ -27,8 +27,10 @@ class MLP(nn.Module):
         hidden = nn.Dense(self.width, dtype=self.dtype, name="input")(x.reshape(-1))
         for i in range(self.depth):
             shift = nn.Dense(self.width, dtype=self.dtype, name=f"modulation{i}")(embedding)
-            inner = nn.silu(nn.Dense(self.width, dtype=self.dtype, name=f"layer{i}")(hidden) + shift)
-            hidden = hidden + nn.Dense(self.width, dtype=self.dtype, name=f"mix{i}")(inner)
+            inner = nn.Dense(self.width, dtype=self.dtype, name=f"layer{i}")(hidden)
+            hidden = hidden + nn.Dense(self.width, dtype=self.dtype, name=f"mix{i}")(
+                nn.silu(inner + shift)
+            )
         zeros = nn.initializers.zeros
         out = nn.Dense(x.size, kernel_init=zeros, dtype=jnp.float32, name="output")(nn.silu(hidden))
         return out.reshape(x.shape).astype(x.dtype)

@@ -53,7 +53,10 @@ def load(name_or_folder: str | os.PathLike) -> tuple[nn.Module, Any, Card]:
     wanted = jax.eval_shape(
         lambda: module.init(jax.random.key(0), jnp.zeros(card.shape), jnp.zeros(()))
     )
-    shapes = lambda tree: jax.tree.map(lambda leaf: leaf.shape, tree)
+
+    def shapes(tree):
+        return jax.tree.map(lambda leaf: leaf.shape, tree)
+
     if jax.tree.structure(wanted) != jax.tree.structure(params) or shapes(wanted) != shapes(params):
         raise ValueError(
             f"expected the parameters of the card's {card.network['kind']}, "

@@ -49,9 +49,9 @@ class Block(nn.Module):
         )(embedding)
         scale, shift = jnp.split(modulation, 2)
         hidden = nn.silu(GroupNorm(affine=False, name="norm2")(hidden, scale, shift))
-        hidden = nn.Conv(
-            self.width, (3, 3), dtype=self.dtype, kernel_init=zeros, name="conv2"
-        )(hidden)
+        hidden = nn.Conv(self.width, (3, 3), dtype=self.dtype, kernel_init=zeros, name="conv2")(
+            hidden
+        )
         if x.shape[-1] != self.width:
             x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="skip")(x)
         return x + hidden
@@ -61,8 +61,8 @@ class UNet(nn.Module):
     """x [H, W, C], scalar log_snr, optional integer label -> [H, W, C].
 
     `widths`, `blocks` and `attention` have one entry per level; level i works at resolution
-    H / (patch * 2**i), which must be whole; attention follows its level's blocks on the way down. The
-    output layer starts at zero.
+    H / (patch * 2**i), which must be whole; attention follows its level's blocks on the way down.
+    The output layer starts at zero.
     ValueError for tuples of unequal length or a shape that does not divide.
     """
 

@@ -27,18 +27,19 @@ def write(path: str | os.PathLike, params: Any, storage: str = "float16") -> str
     ValueError for a storage type other than float16 and float32, and for values that are not
     finite in it.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     if storage not in STORAGE:
         raise ValueError(f"expected storage float16 or float32, got {storage!r}")
     flat = {}
     for name, value in flatten_dict(params, sep="/").items():
-        stored = np.ascontiguousarray(np.asarray(value, np.float32).astype(STORAGE[storage]))
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(np.asarray(value, np.float32).astype(STORAGE[storage]))
         if not np.isfinite(stored).all():
             raise ValueError(f"expected finite values in {storage}, {name} has others: use float32")
         flat[name] = stored
     temporary = Path(f"{path}.part")
-    save_file(flat, temporary)
+    temporary.write_bytes(save(flat))
     temporary.replace(path)
     return sha256(path)
 

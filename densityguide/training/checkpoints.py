@@ -41,7 +41,7 @@ def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
     """The newest checkpoint as a state shaped like `like`; ValueError for another network."""
     step = latest_step(out)
     if step is None:
-        raise FileNotFoundError(f"expected a run folder with checkpoints, {out} has none: train first")
+        raise FileNotFoundError(f"expected checkpoints in folder {out}, found none: train first")
     _, stored = read_run(out)
     ours = to_dict(config)
     for key in ("data", "model"):

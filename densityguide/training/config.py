@@ -93,7 +93,7 @@ def _check_values(config: Config) -> Config:
                 raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
     low, high = config.loss.log_snr
     if not low < high:
-        raise ValueError(f"expected loss.log_snr = [low, high] with low < high, got [{low}, {high}]")
+        raise ValueError(f"expected loss.log_snr = [low, high], low < high, got [{low}, {high}]")
     return config
 
 

@@ -37,7 +37,11 @@ def denoising_report(
     linear = fit_linear(train.reshape(len(train), -1))
     truth = jnp.concatenate([heldout] * repeats)
     flat = truth.reshape(len(truth), -1)
-    network = jax.jit(lambda x, level: jax.lax.map(lambda one: denoise(one, level), x, batch_size=64))
+
+    @jax.jit
+    def network(x, level):
+        return jax.lax.map(lambda one: denoise(one, level), x, batch_size=64)
+
     rows = []
     for i, level in enumerate(levels):
         log_snr = jnp.asarray(level, truth.dtype)

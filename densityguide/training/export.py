@@ -95,7 +95,7 @@ def export(
     dataset = data.load(config.data, font)
     if dataset.checksum != record["data"]["checksum"]:
         raise ValueError(
-            f"expected the data the run was trained on (SHA-256 {record['data']['checksum'][:12]}), "
+            f"expected the run's own data (SHA-256 {record['data']['checksum'][:12]}), "
             f"{config.data} here is {dataset.checksum[:12]}: use the same source of the data"
         )
     out = Path(out)

@@ -26,7 +26,10 @@ def path_of(name: str) -> paths.Path:
 def levels(loss: Loss) -> tuple[NoiseLevels, NoiseLevels]:
     """The proposal that log-SNR is drawn from and the weighting the loss is an average over."""
     low, high = loss.log_snr
-    make = lambda share: NoiseLevels(low, high, loss.centre, loss.scale, share)
+
+    def make(share):
+        return NoiseLevels(low, high, loss.centre, loss.scale, share)
+
     return make(loss.proposal_share), make(loss.weighting_share)
 
 

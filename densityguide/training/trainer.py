@@ -43,7 +43,8 @@ def initial_state(config: Config, shape: tuple[int, ...]) -> TrainState:
     module = build(config.model.kind, config.model.fields)
     params = initialise(module, jax.random.fold_in(jax.random.key(config.seed), 0), shape)
     copy = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, copy, optimiser(config.optimiser).init(params))
+    moments = jax.jit(optimiser(config.optimiser).init)(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, copy, moments)
 
 
 def batch_of(images: jax.Array, seed: int, step: jax.Array, batch: int) -> jax.Array:
@@ -74,7 +75,7 @@ def update(
     change, moments = optimiser(settings).update(gradient, state.moments, state.params)
     params = optax.apply_updates(state.params, change)
     ema = moving_average(state.ema, params, step, settings.ema)
-    metrics = {"loss": loss, "gradient": optax.global_norm(gradient)}
+    metrics = {"loss": loss, "gradient": optax.tree.norm(gradient)}
     return TrainState(step + 1, params, ema, moments), metrics
 
 

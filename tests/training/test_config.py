@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from densityguide.training import config as configs
+
+BASE = {"name": "a", "data": "digits8"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"sead": 1}, "did you mean 'seed'"),
+        ({"optimiser": {"step": 5}}, "optimiser.'step': did you mean 'steps'"),
+        ({"loss": {"predict": "v"}}, "did you mean 'prediction'"),
+        ({"model": 3}, r"expected a table \[model\]"),
+        ({"optimiser": {"batch": "many"}}, "bad configuration"),
+        ({"optimiser": {"steps": 0}}, "expected steps > 0"),
+        ({"loss": {"log_snr": [3.0, -3.0]}}, "low < high"),
+    ],
+)
+def test_mistakes_are_one_clear_line(extra, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        configs.from_dict(BASE | extra)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_name_is_refused():
+    with pytest.raises(ValueError, match="bad configuration"):
+        configs.from_dict({"data": "digits8"})
+
+
+def test_round_trip_through_json():
+    config = configs.from_dict(BASE | {"loss": {"log_snr": [-9.0, 8.0]}})
+    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
+
+
+def test_files(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        configs.read(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = ")
+    with pytest.raises(ValueError, match="expected TOML"):
+        configs.read(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("name", ["emoji32", "digits8"])
+def test_shipped_configurations_read(name):
+    folder = Path(__file__).parents[2] / "configs"
+    assert configs.read(folder / f"{name}.toml").name == name

@@ -1,0 +1,88 @@
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from densityguide.models import pretrained
+from densityguide.training import export, from_dict, train
+from densityguide.training.optimiser import learning_rate
+from densityguide.training.trainer import batch_of
+
+TINY = from_dict(
+    {
+        "name": "tiny",
+        "data": "digits8",
+        "model": {"kind": "mlp", "fields": {"width": 16, "depth": 1, "embedding": 16}},
+        "optimiser": {"steps": 6, "batch": 8, "warmup": 2, "decay": 3},
+        "checkpoint_steps": 2,
+        "log_steps": 2,
+    }
+)
+
+
+def same(a, b):
+    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_resume_is_bit_identical_and_exports(tmp_path):
+    whole = train(TINY, tmp_path / "whole", progress=False)
+    train(TINY, tmp_path / "parts", stop_at=3, progress=False)
+    part = train(TINY, tmp_path / "parts", progress=False)
+    assert int(part.step) == 6
+    same(whole, part)
+
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert {"loss", "images_per_second", "seconds_left"} <= set(lines[0])
+
+    with pytest.raises(ValueError, match="resume=True"):
+        train(TINY, tmp_path / "whole", resume=False, progress=False)
+    other = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, fields={"depth": 2}))
+    with pytest.raises(ValueError, match=r"expected the \[model\] of the run"):
+        train(other, tmp_path / "whole", progress=False)
+
+    card = export(tmp_path / "whole", tmp_path / "model", storage="float32", samples=2)
+    module, params, again = pretrained.load(tmp_path / "model")
+    same(params, whole.ema)
+    assert again == dataclasses.replace(card, evaluation=again.evaluation, **_jsoned(card))
+    assert len(card.evaluation["heldout_error_of_x0"]) >= 8
+    assert module.apply(params, jnp.zeros(card.shape), 0.0).shape == (8, 8, 1)
+
+
+def _jsoned(card):
+    """Tuples inside free-form fields come back from JSON as lists."""
+    fields = ("network", "data", "training", "transform")
+    return {name: json.loads(json.dumps(getattr(card, name))) for name in fields}
+
+
+def test_a_signal_saves_and_stops(tmp_path):
+    def interrupt(state):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped = train(TINY, tmp_path, callback=interrupt, progress=False)
+    assert 2 <= int(stopped.step) < 6
+    same(train(TINY, tmp_path, progress=False), train(TINY, tmp_path, progress=False))
+
+
+def test_every_epoch_visits_each_image_once():
+    images = jnp.arange(20)
+    batches = [batch_of(images, 0, jnp.asarray(step), 5) for step in range(8)]
+    for epoch in (batches[:4], batches[4:]):
+        assert sorted(np.concatenate(epoch)) == list(range(20))
+    assert not np.array_equal(batches[0], batches[4])
+
+
+def test_learning_rate_phases_and_replanning():
+    plan = TINY.optimiser
+    plan = dataclasses.replace(plan, steps=1000, warmup=100, decay=400, learning_rate=1.0)
+    rate = learning_rate(plan)
+    np.testing.assert_allclose([rate(0), rate(99), rate(500)], [0.01, 1.0, 1.0], rtol=1e-5)
+    np.testing.assert_allclose([rate(800), rate(1000)], [0.5, 0.0], atol=1e-6)
+    sooner = learning_rate(dataclasses.replace(plan, steps=700, decay=200))
+    np.testing.assert_allclose(sooner(500), rate(500), rtol=1e-6)  # no jump at a re-plan
