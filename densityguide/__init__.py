@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from densityguide import clocks, grids, models, noise, paths, predictions, priors, worlds
 from densityguide.alignment import ScoreAlignment, score_alignment
+from densityguide.calibration import calibrate
 from densityguide.divergence import Trace, divergence, exact, hutchinson, orthogonal
 from densityguide.flows import Calibration, Flow, cnf, diffusion
 from densityguide.guidance import (
@@ -16,35 +17,46 @@ from densityguide.guidance import (
     schedule,
     target,
 )
+from densityguide.high_density import Mode, high_density, track_mode
 from densityguide.knots import Knots, knots
 from densityguide.likelihood import BitsPerDim, LogDensity, bits_per_dim, log_density
+from densityguide.matching import Match, match_log_density
 from densityguide.sampling import Sample, latent, rescale, sample
+from densityguide.sde import Elbo, SdeSample, elbo, sample_sde, track_sde
 from densityguide.solve import Status
 
 __all__ = [
     "BitsPerDim",
     "Calibration",
+    "Elbo",
     "Flow",
     "Guidance",
     "Knots",
     "LogDensity",
+    "Match",
+    "Mode",
     "Sample",
     "ScoreAlignment",
+    "SdeSample",
     "Status",
     "Trace",
     "bits_per_dim",
     "budget",
+    "calibrate",
     "calibrated",
     "clocks",
     "cnf",
     "diffusion",
     "divergence",
+    "elbo",
     "exact",
     "grids",
+    "high_density",
     "hutchinson",
     "knots",
     "latent",
     "log_density",
+    "match_log_density",
     "models",
     "noise",
     "orthogonal",
@@ -56,8 +68,11 @@ __all__ = [
     "rate",
     "rescale",
     "sample",
+    "sample_sde",
     "schedule",
     "score_alignment",
     "target",
+    "track_mode",
+    "track_sde",
     "worlds",
 ]

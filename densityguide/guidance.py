@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
@@ -98,13 +99,13 @@ def _cap(cap: ArrayLike) -> Array:
 
 def _normal_quantile(q: ArrayLike | Knots) -> Array | Knots:
     """Phi^-1(q), checked where known; traced values out of range end as a status."""
-    values = number(q.values if isinstance(q, Knots) else q, "q")
+    values = q.values if isinstance(q, Knots) else q
     known = concrete(values)
     require(
         known is None or bool(((known > 0) & (known < 1)).all()),
         f"q must lie in (0, 1), got {known}: 0.5 is the plain flow, larger q larger log p",
     )
-    z = ndtri(values)
+    z = ndtri(number(values, "q"))
     return Knots(q.times, z) if isinstance(q, Knots) else z
 
 
@@ -263,7 +264,7 @@ def target(
     """
     known = concrete(log_density)
     require(
-        known is None or bool(jnp.isfinite(known).all()),
+        known is None or bool(np.isfinite(known).all()),
         f"target must be a finite number of nats, got {log_density}",
     )
     params = (number(log_density, "target"), number(gain, "gain"))

@@ -49,12 +49,12 @@ def _polynomial(knots: Knots, t: Array) -> Array:
 def knots(times: ArrayLike, values: ArrayLike) -> Knots:
     """A function of the flow's clock through ``values`` at ``times`` (strictly rising, both [n],
     n of at least 2)."""
+    known = concrete(times)
     times, values = number(times, "times"), number(values, "values")
     require(
         times.ndim == 1 and times.shape == values.shape and times.shape[0] >= 2,
         f"knots need times and values of one shape [n >= 2], got {times.shape} and {values.shape}",
     )
-    known = concrete(times)
     require(
         known is None or bool((known[1:] > known[:-1]).all()),
         "knots need strictly rising times: sort them",

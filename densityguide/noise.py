@@ -61,8 +61,8 @@ def band(
     first, last = concrete(start), concrete(stop)
     if first is not None and last is not None:
         require(bool(first < last), f"a noise band must have start < stop, got {start}, {stop}")
-    level = Knots(*level) if isinstance(level, Knots) else number(level, "level")
     values = concrete(level.values if isinstance(level, Knots) else level)
+    level = level if isinstance(level, Knots) else number(level, "level")
     require(
         values is None or bool((values >= 0).all()), f"noise level must not be negative: {level}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jax import Array
 from jax.scipy.special import gammaincc
 from jax.typing import ArrayLike
 
+from densityguide import polish as polishing
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
@@ -35,7 +37,10 @@ class Sample(NamedTuple):
     integral of (requested - applied) excess in nats; ``evaluations`` and ``tangents`` are the
     network's forward passes and the tangents pushed through them; ``status`` holds
     ``densityguide.Status`` bits. ``path`` is log p of the state at each knot of a fixed grid
-    [n + 1] (None if not tracked, or adaptive).
+    [n + 1] (None if not tracked, or adaptive). With ``polish=``: ``consistency``, log p found by
+    encoding the guided sample minus the tracked one (what the score's error cost), and ``moved``,
+    root mean square displacement by the closing correction; then ``log_density`` is the encoded
+    one.
     """
 
     x: Array
@@ -47,6 +52,8 @@ class Sample(NamedTuple):
     status: Array
     noise_level: Array
     path: Array | None
+    consistency: Array | None = None
+    moved: Array | None = None
 
 
 class _State(NamedTuple):
@@ -115,6 +122,7 @@ def sample(
     noise: Noise | None = None,
     divergence: Trace | Auto | None = "auto",
     key: Array | None = None,
+    polish: int | None = None,
     **options: Any,
 ) -> Sample:
     """Decode one latent, with log p under the guidance's control.
@@ -129,6 +137,9 @@ def sample(
         noise: e.g. ``noise.band(-3, 9, 0.3)``.
         divergence: trace for tracking and steering; "auto" is exact up to D = 256, else none.
         key: needed by estimated traces and by noise.
+        polish: None, or the number of closing corrections: the sample is encoded again by
+            `log_density` and moved along its score until that log p is the target's (or the
+            tracked one); 0 only measures. Each costs one solve.
         **options: of the solve, see ``densityguide.solve.plan``: ``steps=``, ``grid=``,
             ``solver=``, or ``rtol=``, ``atol=``.
 
@@ -143,7 +154,29 @@ def sample(
     trace = tracking.choose(flow, divergence, key, purpose)
     calculus = None if form is None else "stratonovich" if form == "stratonovich" else "ito"
     method, numbers = solving.plan(flow, noise_form=calculus, **options)
-    return _sample(method, trace, flow, x, guidance, noise, key, numbers)
+    if polish is None:
+        return decode(method, trace, flow, x, guidance, noise, key, numbers)
+    require(
+        isinstance(polish, int) and polish >= 0 and trace is not None,
+        f"polish must be a number of corrections (0 or more) and needs a trace, got {polish!r}",
+    )
+    key, key_polish = (None, None) if key is None else jax.random.split(key)
+    out = decode(method, trace, flow, x, guidance, noise, key, numbers)
+    aimed = guidance is not None and guidance.name == "target"
+    goal = guidance.params[0] if aimed else out.log_density
+    ode = {} if form is None else {"solver": None}
+    closed = polishing.polish(
+        flow, out.x, goal, iterations=polish, divergence=trace, key=key_polish, **options | ode
+    )
+    return out._replace(
+        x=closed.x,
+        log_density=closed.log_density,
+        standard_error=closed.standard_error,
+        evaluations=out.evaluations + closed.evaluations,
+        tangents=out.tangents + closed.tangents,
+        consistency=closed.before - out.log_density,
+        moved=closed.moved,
+    )
 
 
 def _check_guidance(flow: Flow, guidance: Guidance | None) -> None:
@@ -182,7 +215,7 @@ def _purpose(guidance: Guidance | None, noise: Noise | None) -> str | None:
 
 
 @partial(jax.jit, static_argnames=("method", "trace"))
-def _sample(
+def decode(
     method: Method,
     trace: Trace | None,
     flow: Flow,
@@ -192,6 +225,7 @@ def _sample(
     key: Array | None,
     numbers: Numbers,
 ) -> Sample:
+    """`sample` after its checks, compiled once for each ``method``, ``trace`` and structure."""
     keys = (None, None, None) if key is None else jax.random.split(key, 3)
     start = flow.prior.log_prob(x)
     offset = tracking.log_alpha_offset(flow)
@@ -282,19 +316,35 @@ def _profile(
         method = Method(solving.default_solver(), False, solving.DEFAULT_STEPS)
         ends = solving.ends(numbers)
         numbers = numbers._replace(knots=jnp.linspace(*ends, solving.DEFAULT_STEPS + 1))
-    field = _Guided(flow, None, None, trace, solving.ends(numbers))
-    y0 = _State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start))
-    solved = solving.solve(
-        Method(solving.default_solver(), False, method.max_steps),
-        numbers,
-        field.rates,
-        y0,
-        draw=tracking.drawer(trace, key, x, steer=False),
-        watch=lambda y: jnp.mean(y.log_density),
-    )
-    spent = Spent.none().plus(solved.evaluations, field.tangents(False))
+    method = dataclasses.replace(method, solver=solving.default_solver())
+    solved = _plain(method, trace, flow, x, key, numbers, lambda y: jnp.mean(y.log_density))
+    spent = Spent.none().plus(solved.evaluations, trace.tangents(flow.size))
     share = _share(flow, numbers.knots, solved.path)
     return Profile(numbers.knots, solved.path, share, start, offset), spent
+
+
+def _plain(method, trace, flow, x, key, numbers, watch) -> solving.Solved:
+    """The plain flow from ``x`` on a fixed grid, recording ``watch(state)`` at its knots."""
+    start = flow.prior.log_prob(x)
+    return solving.solve(
+        method,
+        numbers,
+        _Guided(flow, None, None, trace, solving.ends(numbers)).rates,
+        _State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start)),
+        draw=tracking.drawer(trace, key, x, steer=False),
+        watch=watch,
+    )
+
+
+def trajectory(
+    method: Method, trace: Trace, flow: Flow, x: Array, key: Array | None, numbers: Numbers
+) -> tuple[Array, Array]:
+    """States [n + 1, *shape] and log p of the state [n + 1] of the plain flow at its knots."""
+
+    def record(y: _State) -> tuple[Array, Array]:
+        return y.x, jnp.mean(y.log_density)
+
+    return _plain(method, trace, flow, x, key, numbers, record).path
 
 
 def _share(flow: Flow, times: Array, log_density: Array) -> Array:

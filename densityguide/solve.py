@@ -48,7 +48,7 @@ class Method:
     solver: Any
     adaptive: bool
     max_steps: int
-    adjoint: Any = None
+    adjoint: str = "reverse"
 
     @property
     def stages(self) -> int:
@@ -96,7 +96,7 @@ def plan(
     atol: ArrayLike | None = None,
     log_density_atol: ArrayLike | None = None,
     max_steps: int | None = None,
-    adjoint: Any = None,
+    adjoint: str = "reverse",
     noise_form: str | None = None,
 ) -> tuple[Method, Numbers]:
     """Check the options of a solve and split them into what is compiled and what is traced.
@@ -109,7 +109,8 @@ def plan(
         rtol, atol: tolerances for x; either makes the solve adaptive.
         log_density_atol: absolute tolerance of log p in nats (adaptive; default: atol).
         max_steps: bound on adaptive steps (default 1024).
-        adjoint: diffrax adjoint of an adaptive solve; default: reverse mode.
+        adjoint: "reverse" or "forward": which mode of autodiff an adaptive solve supports
+            (fixed grids support both).
         noise_form: None for an ODE, else ``"stratonovich"`` or ``"ito"``.
 
     Raises:
@@ -122,8 +123,12 @@ def plan(
         "steps=/grid= make a fixed grid and rtol=/atol= an adaptive solve: pass one or the other",
     )
     require(
-        adaptive or (max_steps is None and adjoint is None),
-        "max_steps= and adjoint= belong to adaptive solves: pass rtol= as well, or steps= instead",
+        adaptive or max_steps is None,
+        "max_steps= belongs to adaptive solves: pass rtol= as well, or steps= instead",
+    )
+    require(
+        adjoint in ("reverse", "forward"),
+        f"adjoint must be 'reverse' or 'forward', got {adjoint!r}",
     )
     require(
         not (adaptive and noise_form is not None),
@@ -166,7 +171,7 @@ def _knots(flow: Flow, steps: int | None, grid: Any) -> Array:
         steps is None or steps == knots.shape[0] - 1,
         f"grid has {knots.shape[0] - 1} steps and steps= says {steps}: drop steps=",
     )
-    known, first, last = concrete(knots), concrete(start), concrete(stop)
+    known, first, last = concrete(grid), concrete(start), concrete(stop)
     if known is not None and first is not None and last is not None:
         moves = (known[1:] - known[:-1]) * (last - first)
         require(bool((moves > 0).all()), "grid must move from the prior's end to the data's end")
@@ -201,6 +206,9 @@ def _check_solver(solver: Any, noise_form: str | None, adaptive: bool) -> None:
             f"{name} does not converge to the Ito solution, which this noise needs: "
             "use diffrax.Euler(), or the Stratonovich form with diffrax.Heun()",
         )
+
+
+_ADJOINTS = {"reverse": diffrax.RecursiveCheckpointAdjoint, "forward": diffrax.ForwardMode}
 
 
 def ends(numbers: Numbers) -> tuple[Array, Array]:
@@ -331,7 +339,7 @@ def _adaptive(method, numbers, field, y0, draw, units) -> Solved:
         ),
         max_steps=method.max_steps,
         throw=False,
-        adjoint=method.adjoint or diffrax.RecursiveCheckpointAdjoint(),
+        adjoint=_ADJOINTS[method.adjoint](),
     )
     y = restored(jax.tree.map(lambda a: a[-1], solution.ys))
     done = solution.result == diffrax.RESULTS.successful

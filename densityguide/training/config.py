@@ -20,7 +20,8 @@ class Model:
     """`kind` (unet, mlp, dit) and the fields of that network."""
 
     kind: str = "unet"
-    fields: dict[str, Any] = field(default_factory=dict)
+    # Left out of the hash, not of the comparison: dicts have none, and jit needs one.
+    fields: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,13 @@ class TrainState(NamedTuple):
     moments: Any
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def initial_state(config: Config, shape: tuple[int, ...]) -> TrainState:
     """Step 0, from the seed."""
     module = build(config.model.kind, config.model.fields)
     params = initialise(module, jax.random.fold_in(jax.random.key(config.seed), 0), shape)
     copy = jax.tree.map(jnp.copy, params)
-    moments = jax.jit(optimiser(config.optimiser).init)(params)
+    moments = optimiser(config.optimiser).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, copy, moments)
 
 
@@ -77,6 +78,10 @@ def update(
     ema = moving_average(state.ema, params, step, settings.ema)
     metrics = {"loss": loss, "gradient": optax.tree.norm(gradient)}
     return TrainState(step + 1, params, ema, moments), metrics
+
+
+# One compiled program per configuration, also when `train` is called again.
+_update = jax.jit(update, static_argnums=(0, 1), donate_argnums=2)
 
 
 class _Stop:
@@ -131,14 +136,13 @@ def train(
     if saved is not None:
         state = checkpoints.restore(out, state, config)
     checkpoints.write_config(out, config, dataset)
-    step_function = jax.jit(partial(update, config, dataset.levels), donate_argnums=0)
     total = min(config.optimiser.steps, stop_at or config.optimiser.steps)
     start = int(state.step)
     _print(progress, f"{config.name}: {size(state.params)} parameters, steps {start} to {total}")
     with _Stop() as stop, open(out / "log.jsonl", "a", encoding="utf-8") as log:
         clock, since, losses = time.perf_counter(), start, []
         for step in range(start, total):
-            state, metrics = step_function(state, images)
+            state, metrics = _update(config, dataset.levels, state, images)
             losses.append(metrics["loss"])
             done = step + 1
             if done % config.log_steps == 0 or done == total or stop.asked:

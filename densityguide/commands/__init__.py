@@ -1,0 +1,1 @@
+"""What the command line does, one file per idea; ``densityguide.cli`` is the thin door to it."""

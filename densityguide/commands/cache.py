@@ -1,0 +1,52 @@
+"""The persistent compilation cache of the command line: the second run compiles nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+__all__ = ["default_folder", "entries", "switch_on"]
+
+
+def default_folder() -> Path:
+    """The platform's folder for caches, with the name of this program."""
+    home = Path.home()
+    if os.environ.get("XDG_CACHE_HOME"):
+        base = Path(os.environ["XDG_CACHE_HOME"])
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+    else:
+        base = home / ".cache"
+    return base / "densityguide" / "compiled"
+
+
+def switch_on() -> Path | None:
+    """Keep every compiled program on disk; the user's own ``JAX_COMPILATION_CACHE_DIR`` wins.
+
+    Returns the folder, or None where none can be written (then everything still works).
+    """
+    folder = jax.config.jax_compilation_cache_dir
+    if folder is None:
+        folder = default_folder()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return None
+        if not os.access(folder, os.W_OK):
+            return None
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    return Path(folder)
+
+
+def entries(folder: Path | None) -> frozenset[str]:
+    """Names of the programs in the cache."""
+    if folder is None or not folder.is_dir():
+        return frozenset()
+    return frozenset(path.name for path in folder.glob("*-cache"))

@@ -1,0 +1,112 @@
+"""Output folders: checked before any work, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+__all__ = ["MARK", "check", "check_file", "write"]
+
+MARK = "densityguide"
+REPORT = "report.json"
+
+
+def _ours(folder: Path) -> bool:
+    try:
+        return json.loads((folder / REPORT).read_text("utf-8"))["program"] == MARK
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check(folder: Path, *, ours: Callable[[Path], bool] = _ours) -> Path:
+    """Raise ValueError unless ``folder`` can be written without harm.
+
+    It may be new, empty, or one that this program wrote; other people's files are left alone.
+    Nothing is left behind by the check.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out must be a folder, {folder} is a file: choose another --out")
+    with _missing_folders(folder), _writable(folder):
+        if any(folder.iterdir()) and not ours(folder):
+            raise ValueError(
+                f"{folder} holds files that densityguide did not write: "
+                "choose another --out, or an empty folder"
+            )
+    return folder
+
+
+def check_file(path: Path, *, ours: Callable[[Path], bool]) -> Path:
+    """The same for one file."""
+    if path.is_dir():
+        raise ValueError(f"--out must be a file, {path} is a folder: add a file name")
+    if path.exists() and not ours(path):
+        raise ValueError(f"{path} exists and densityguide did not write it: choose another --out")
+    with _missing_folders(path.parent), _writable(path.parent):
+        pass
+    return path
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    # Asking the file system is the only test that holds for read-only mounts and for root.
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _refused(folder, error) from None
+    yield
+
+
+def _refused(folder: Path, error: OSError) -> ValueError:
+    return ValueError(f"cannot write to {folder} ({error.strerror}): choose another --out")
+
+
+@contextlib.contextmanager
+def _missing_folders(folder: Path, *, keep: bool = False) -> Iterator[None]:
+    """Make ``folder`` and its parents, and remove the new ones unless all went well."""
+    made = []
+    try:
+        for part in reversed([folder, *folder.parents]):
+            if not part.exists():
+                part.mkdir()
+                made.append(part)
+    except OSError as error:
+        _remove(made)
+        raise _refused(folder, error) from None
+    try:
+        yield
+    except BaseException:
+        _remove(made)
+        raise
+    if not keep:
+        _remove(made)
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def write(folder: Path, files: dict[str, Callable[[Path], None]]) -> list[Path]:
+    """Write every file under a temporary name, then rename them all.
+
+    ``files`` maps a name to a function that writes the given path. If one fails, none appears.
+    """
+    parts = {name: folder / f".{name}.{os.getpid()}.part" for name in files}
+    with _missing_folders(folder, keep=True):
+        try:
+            for name, save in files.items():
+                save(parts[name])
+            for name, part in parts.items():
+                part.replace(folder / name)
+        except OSError as error:
+            raise _refused(folder, error) from None
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+    return [folder / name for name in files]

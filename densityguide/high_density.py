@@ -1,0 +1,198 @@
+"""High-density sampling and mode tracking (Karczewski et al., ICLR 2025)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from densityguide import solve as solving
+from densityguide import tracking
+from densityguide.divergence import Trace, apply
+from densityguide.errors import concrete, number, require, state
+from densityguide.flows import Flow, evaluate
+from densityguide.guidance import Guidance, Moment
+from densityguide.sampling import Sample, sample
+from densityguide.solve import Method, Numbers, Status
+from densityguide.tracking import Auto
+
+__all__ = ["Mode", "high_density", "track_mode"]
+
+
+def _natural(_: Any, moment: Moment) -> Array:
+    return 0.5 * moment.flow.path.sigma(moment.t) ** 2 * moment.score_power
+
+
+def high_density(
+    flow: Flow,
+    latent: Array,
+    *,
+    switch: ArrayLike,
+    divergence: Trace | Auto | None = "auto",
+    key: Array | None = None,
+    steps: int | None = None,
+    **options: Any,
+) -> Sample:
+    """Decode a latent into a region of high density (Algorithm 1).
+
+    The probability flow runs up to log-SNR ``switch`` and then ``dx/dl = drift x + sigma^2 s`` to
+    the end, which doubles the score: excess rate ``c = sigma^2 |s|^2 / 2``, so that
+    ``d log p/dl = -drift D - sigma^2 laplacian / 2 + sigma^2 |s|^2 / 2``. For Gaussian data the
+    result tends to the mode of p(x_0 | x_switch). Early switches draw cartoons, late ones only
+    remove noise.
+
+    Args:
+        switch: log-SNR, inside the flow's interval.
+        steps: of the two parts together, shared in proportion to their lengths.
+
+    Raises:
+        ValueError: no Gaussian path, or a switch outside the interval.
+    """
+    x = state(latent, flow.shape, "latent")
+    require(flow.path is not None, "high_density needs a Gaussian path")
+    start, stop = flow.interval
+    at, known = number(switch, "switch"), concrete(switch)
+    first, last = concrete(start), concrete(stop)
+    total = solving.DEFAULT_STEPS if steps is None else steps
+    require(isinstance(total, int) and total >= 2, f"steps must be an integer >= 2, got {total!r}")
+    early = total // 2
+    if known is not None and first is not None and last is not None:
+        require(
+            bool(first < known < last),
+            f"switch must lie inside the log-SNR range ({first:g}, {last:g}), got {known:g}",
+        )
+        early = min(max(round(total * float((known - first) / (last - first))), 1), total - 1)
+    # Two solves, so that no step of a solver straddles the switch.
+    before = flow.replace(interval=(start, at))
+    after = flow.replace(interval=(at, stop))
+    keys = (None, None) if key is None else jax.random.split(key)
+    plain = sample(before, x, divergence=divergence, key=keys[0], steps=early, **options)
+    doubled = Guidance((), jnp.asarray(4.0), _natural, ("path",), name="high density")
+    middle = plain.x * flow.path.alpha(at).astype(x.dtype)
+    out = sample(
+        after, middle, guidance=doubled, divergence=divergence, key=keys[1], steps=total - early,
+        **options,
+    )  # fmt: skip
+    log_density = error = path = None
+    if out.log_density is not None:
+        # The second part took the prior's log p for its start: put the tracked one there.
+        began = flow.prior.log_prob(middle)
+        reached = plain.log_density - tracking.log_alpha_offset(before)
+        log_density = out.log_density - began + reached
+        error = jnp.hypot(plain.standard_error, out.standard_error)
+        if out.path is not None:
+            path = jnp.concatenate([plain.path, out.path[1:] - began + reached])
+    return out._replace(
+        log_density=log_density,
+        standard_error=error,
+        path=path,
+        evaluations=plain.evaluations + out.evaluations,
+        tangents=plain.tangents + out.tangents,
+        status=plain.status | out.status,
+    )
+
+
+class Mode(NamedTuple):
+    """The tracked mode ``x`` (state / alpha) and ``residual``: the size of the term that
+    vanishes for Gaussian data relative to the rest of the field, averaged along the way."""
+
+    x: Array
+    residual: Array
+    evaluations: Array
+    status: Array
+
+
+class _State(NamedTuple):
+    x: Array
+    residual: Array
+
+
+def track_mode(
+    flow: Flow,
+    x: Array,
+    *,
+    start: ArrayLike,
+    divergence: Trace | Auto = "auto",
+    key: Array | None = None,
+    correction: bool = True,
+    **options: Any,
+) -> Mode:
+    """The mode of p(x_s | x_t) as s runs from t = ``start`` to the data end::
+
+        dx/ds = drift x + sigma^2 s + sigma^2 / 2 A^-1 grad(laplacian log p_s)
+        A = H - k I,   1/k = (alpha_s / alpha_t)^2 sigma_t^2 - sigma_s^2
+
+    The last term is zero for Gaussian data; ``residual`` (its size relative to the rest) is a
+    necessary, not sufficient, test of Gaussianity. ``correction=False`` leaves it out of the
+    field and still reports it: the high-density ODE. A^-1 is applied by conjugate gradients.
+
+    Args:
+        x: state x_t at log-SNR ``start`` (not divided by alpha).
+
+    Raises:
+        ValueError: no Gaussian path, start outside the interval, no trace above D = 256.
+    """
+    x = state(x, flow.shape, "x")
+    require(flow.path is not None, "track_mode needs a Gaussian path")
+    known, first, last = concrete(start), *(concrete(end) for end in flow.interval)
+    if known is not None and first is not None and last is not None:
+        require(
+            bool(first <= known < last),
+            f"start must lie inside the log-SNR range [{first:g}, {last:g}), got {known:g}",
+        )
+    trace = tracking.choose(flow, divergence, key, "track_mode")
+    part = flow.replace(interval=(number(start, "start"), flow.interval[1]))
+    method, numbers = solving.plan(part, **options)
+    return _track_mode(method, trace, correction, part, x, key, numbers)
+
+
+@partial(jax.jit, static_argnames=("method", "trace", "correction"))
+def _track_mode(
+    method: Method,
+    trace: Trace,
+    correction: bool,
+    flow: Flow,
+    x: Array,
+    key: Array | None,
+    numbers: Numbers,
+) -> Mode:
+    path, t0 = flow.path, flow.interval[0]
+
+    def laplacian(x: Array, t: Array, probes: Array | None) -> Array:
+        local = evaluate(flow, x, t, tangents=True)
+        return jnp.mean(apply(lambda v: local.tangent(v)[1], trace, x, probes))
+
+    def rates(t: Array, y: _State, probes: tracking.Probes) -> _State:
+        local = evaluate(flow, y.x, t, tangents=True)
+        variance = path.sigma(t) ** 2
+        ratio = jnp.exp(2.0 * (path.log_alpha(t) - path.log_alpha(t0)))
+        width = jnp.maximum(ratio * path.sigma(t0) ** 2 - variance, 0.0)  # 1 / k
+        slope = jax.grad(laplacian)(y.x, t, probes.report)
+        # A^-1 = -width (I - width H)^-1, positive definite inside where the mode is one.
+        solution, _ = jax.scipy.sparse.linalg.cg(
+            lambda v: v - width * local.tangent(v)[1], slope, tol=1e-8, maxiter=50
+        )
+        extra = -0.5 * variance * width * solution
+        plain = path.drift(t) * y.x + variance * local.score
+        size = jnp.linalg.norm(extra) / jnp.maximum(jnp.linalg.norm(plain), 1e-12)
+        return _State(plain + extra if correction else plain, size)
+
+    span = numbers.knots[-1] - numbers.knots[0]
+    solved = solving.solve(
+        method,
+        numbers,
+        rates,
+        _State(x, jnp.zeros((), x.dtype)),
+        draw=tracking.drawer(trace, key, x, steer=False),
+    )
+    failed = (solved.status & int(Status.NON_FINITE)) != 0
+    return Mode(
+        x=(solved.y.x / flow.end_scale()).astype(x.dtype),
+        residual=jnp.where(failed, jnp.nan, solved.y.residual / span),
+        evaluations=solved.evaluations,
+        status=solved.status,
+    )
