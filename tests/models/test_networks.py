@@ -11,25 +11,25 @@ TINY = {"widths": [8, 16], "blocks": [1, 1], "attention": [False, True], "embedd
 SMALL = {"widths": [8], "blocks": [1], "attention": [False], "embedding": 8}
 
 
-def shaken(params):
-    """Zero-initialised layers would hide everything behind them."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(9), len(leaves))
-    noise = [0.2 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, [a + b for a, b in zip(leaves, noise, strict=True)])
+def random_params(module, shape):
+    """Random everywhere: zero-initialised layers would hide everything behind them."""
+    shapes = jax.eval_shape(lambda: initialise(module, jax.random.key(0), shape))
+    random = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(0.3 * random.normal(size=leaf.shape), jnp.float32), shapes
+    )
 
 
 CASES = [("unet", TINY, (8, 8, 3)), ("mlp", {}, (2,))]
 
 
 @pytest.mark.parametrize(("kind", "fields", "shape"), CASES)
-def test_starts_at_zero_and_batches_by_vmap(kind, fields, shape):
+def test_batches_by_vmap(kind, fields, shape):
     module = build(kind, fields)
-    params = initialise(module, jax.random.key(0), shape)
-    x = jax.random.normal(jax.random.key(1), (5, *shape))
+    params = random_params(module, shape)
     levels = jnp.linspace(-9.0, 8.0, 5)
     np.testing.assert_array_equal(jax.jit(module.apply)(params, x[0], levels[0]), jnp.zeros(shape))
-    params, apply = shaken(params), jax.jit(module.apply)
+    apply = jax.jit(module.apply)
     many = jax.jit(jax.vmap(module.apply, (None, 0, 0)))(params, x, levels)
     assert many.shape == x.shape
     assert many.dtype == jnp.float32
@@ -40,7 +40,7 @@ def test_starts_at_zero_and_batches_by_vmap(kind, fields, shape):
 
 def test_network_is_smooth_in_log_snr_and_x():
     module = build("unet", SMALL)
-    params = shaken(initialise(module, jax.random.key(0), (8, 8, 3)))
+    params = random_params(module, (8, 8, 3))
     x, v = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
 
     def f(t):
@@ -54,7 +54,7 @@ def test_network_is_smooth_in_log_snr_and_x():
 
 def test_bfloat16_compute_returns_the_input_type():
     module = build("unet", SMALL | {"dtype": "bfloat16"})
-    params = initialise(module, jax.random.key(0), (8, 8, 3))
+    params = random_params(module, (8, 8, 3))
     out = jax.jit(module.apply)(params, jnp.ones((8, 8, 3)), jnp.zeros(()))
     assert out.dtype == jnp.float32
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
@@ -62,7 +62,7 @@ def test_bfloat16_compute_returns_the_input_type():
 
 def test_labels_change_the_output_and_none_is_a_class():
     module = build("unet", SMALL | {"classes": 3})
-    params = shaken(initialise(module, jax.random.key(0), (8, 8, 3)))
+    params = random_params(module, (8, 8, 3))
     x = jax.random.normal(jax.random.key(1), (8, 8, 3))
     apply = jax.jit(module.apply)
     outs = [apply(params, x, 0.0, label) for label in (None, 0, 1, 2)]
@@ -112,3 +112,14 @@ def test_unknown_kind_or_field_is_refused(kind, fields, words):
 def test_shapes_that_cannot_work_are_one_clear_line(fields, shape, words):
     with pytest.raises(ValueError, match=words):
         initialise(build("unet", fields), jax.random.key(0), shape)
+
+
+@pytest.mark.parametrize(("kind", "fields", "shape"), [("unet", SMALL, (4, 4, 1)), CASES[1]])
+def test_a_fresh_network_returns_zero(kind, fields, shape):
+    module = build(kind, fields)
+
+    @jax.jit
+    def fresh(key):
+        return module.apply(module.init(key, jnp.ones(shape), 0.0), jnp.ones(shape), 0.0)
+
+    np.testing.assert_array_equal(fresh(jax.random.key(0)), jnp.zeros(shape))
