@@ -27,15 +27,15 @@ CASES = [("unet", TINY, (8, 8, 3)), ("mlp", {}, (2,))]
 def test_batches_by_vmap(kind, fields, shape):
     module = build(kind, fields)
     params = random_params(module, shape)
+    x = jax.random.normal(jax.random.key(1), (5, *shape))
     levels = jnp.linspace(-9.0, 8.0, 5)
-    np.testing.assert_array_equal(jax.jit(module.apply)(params, x[0], levels[0]), jnp.zeros(shape))
     apply = jax.jit(module.apply)
     many = jax.jit(jax.vmap(module.apply, (None, 0, 0)))(params, x, levels)
     assert many.shape == x.shape
     assert many.dtype == jnp.float32
     for i in range(5):
         one = apply(params, x[i], levels[i])
-        np.testing.assert_allclose(many[i], one, rtol=2e-4, atol=2e-4)
+        np.testing.assert_allclose(many[i], one, rtol=1e-3, atol=1e-4 * float(abs(one).max()))
 
 
 def test_network_is_smooth_in_log_snr_and_x():
