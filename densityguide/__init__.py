@@ -21,11 +21,14 @@ from densityguide.high_density import Mode, high_density, track_mode
 from densityguide.knots import Knots, knots
 from densityguide.likelihood import BitsPerDim, LogDensity, bits_per_dim, log_density
 from densityguide.matching import Match, match_log_density
+from densityguide.reports import AlignmentReport, alignment_report
 from densityguide.sampling import Sample, latent, rescale, sample
 from densityguide.sde import Elbo, SdeSample, elbo, sample_sde, track_sde
 from densityguide.solve import Status
+from densityguide.verify import Verification, verify
 
 __all__ = [
+    "AlignmentReport",
     "BitsPerDim",
     "Calibration",
     "Elbo",
@@ -40,6 +43,8 @@ __all__ = [
     "SdeSample",
     "Status",
     "Trace",
+    "Verification",
+    "alignment_report",
     "bits_per_dim",
     "budget",
     "calibrate",
@@ -74,5 +79,6 @@ __all__ = [
     "target",
     "track_mode",
     "track_sde",
+    "verify",
     "worlds",
 ]

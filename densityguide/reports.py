@@ -1,0 +1,74 @@
+"""Summaries over many samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from densityguide.alignment import score_alignment
+from densityguide.errors import require
+from densityguide.flows import Flow
+
+__all__ = ["AlignmentReport", "alignment_report", "wilson_interval"]
+
+
+class AlignmentReport(NamedTuple):
+    """``fraction`` of latents whose alignment is positive, its 95% interval ``low`` .. ``high``
+    (Wilson), and the single ``value`` [n], ``cosine`` [n] and ``status`` [n]."""
+
+    fraction: Array
+    low: Array
+    high: Array
+    value: Array
+    cosine: Array
+    status: Array
+
+
+def wilson_interval(successes: Array, count: Array, z: float = 1.959964) -> tuple[Array, Array]:
+    """Confidence interval of a binomial rate (Wilson, 1927); inside [0, 1] and not empty even
+    for rates of 0 and 1."""
+    rate = successes / count
+    centre = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * jnp.sqrt(rate * (1 - rate) / count + (z / (2 * count)) ** 2)
+    return jnp.clip(centre - half, 0.0, 1.0), jnp.clip(centre + half, 0.0, 1.0)
+
+
+def alignment_report(
+    flow: Flow,
+    key: Array,
+    *,
+    count: int = 256,
+    batch: int = 64,
+    direction: Callable[[Array], Array] | Array | None = None,
+    **options: Any,
+) -> AlignmentReport:
+    """Score alignment over ``count`` latents of the prior, ``batch`` at a time.
+
+    A positive value says that log p_0 rises along the direction. For the default direction (the
+    prior's score) the fraction is the pass rate of score alignment (Karczewski et al., ICML
+    2025): where it is 1, shrinking the latent raises log p. Samples that failed count as not
+    aligned.
+
+    Args:
+        direction: None, an array, or a function of the latent, e.g. ``lambda x: -x``.
+        **options: of `score_alignment`.
+    """
+    require(key is not None, "alignment_report needs a key: pass jax.random.key(...)")
+    require(isinstance(count, int) and count >= 1, f"count must be at least 1, got {count!r}")
+
+    def one(key: Array) -> tuple[Array, Array, Array]:
+        key_latent, key_trace = jax.random.split(key)
+        x = flow.prior.sample(key_latent)
+        along = direction(x) if callable(direction) else direction
+        out = score_alignment(flow, x, direction=along, **{"key": key_trace, **options})
+        return out.value, out.cosine, out.status
+
+    keys = jax.random.split(key, count)
+    value, cosine, status = jax.lax.map(one, keys, batch_size=min(batch, count))
+    passed = jnp.sum(value > 0)
+    low, high = wilson_interval(passed, jnp.asarray(count, value.dtype))
+    return AlignmentReport(passed / count, low, high, value, cosine, status)
