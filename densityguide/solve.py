@@ -24,7 +24,7 @@ from densityguide import grids
 from densityguide.errors import concrete, number, require
 from densityguide.flows import Flow
 
-__all__ = ["Method", "Numbers", "Solved", "Status", "ends", "plan", "solve"]
+__all__ = ["Method", "Numbers", "Solved", "Status", "ends", "plan", "solve", "solver_named"]
 
 DEFAULT_STEPS = 64
 
@@ -355,3 +355,19 @@ def _adaptive(method, numbers, field, y0, draw, units) -> Solved:
 
 def _finite(y: Any) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(y)]))
+
+
+def solver_named(name: str) -> Any:
+    """A solver for ``solver=`` by its usual name in lower case, for command lines and files."""
+    known = {
+        "euler": diffrax.Euler,
+        "heun": diffrax.Heun,
+        "midpoint": diffrax.Midpoint,
+        "ralston": diffrax.Ralston,
+        "bosh3": diffrax.Bosh3,
+        "tsit5": diffrax.Tsit5,
+        "dopri5": diffrax.Dopri5,
+        "dopri8": diffrax.Dopri8,
+    }
+    require(name in known, f"unknown solver {name!r}: choose one of {', '.join(known)}")
+    return known[name]()

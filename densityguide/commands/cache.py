@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-__all__ = ["default_folder", "entries", "switch_on"]
+__all__ = ["current", "default_folder", "entries", "switch_on"]
 
 
 def default_folder() -> Path:
@@ -25,24 +25,26 @@ def default_folder() -> Path:
     return base / "densityguide" / "compiled"
 
 
-def switch_on() -> Path | None:
-    """Keep every compiled program on disk; the user's own ``JAX_COMPILATION_CACHE_DIR`` wins.
-
-    Returns the folder, or None where none can be written (then everything still works).
-    """
-    folder = jax.config.jax_compilation_cache_dir
-    if folder is None:
-        folder = default_folder()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return None
-        if not os.access(folder, os.W_OK):
-            return None
+def switch_on() -> None:
+    """Keep every compiled program on disk, where a folder can be written; the user's own
+    ``JAX_COMPILATION_CACHE_DIR`` wins."""
+    if current() is not None:
+        return
+    folder = default_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    return Path(folder)
+
+
+def current() -> Path | None:
+    """The folder in use, or None."""
+    folder = jax.config.jax_compilation_cache_dir
+    return None if folder is None else Path(folder)
 
 
 def entries(folder: Path | None) -> frozenset[str]:

@@ -15,7 +15,8 @@ from densityguide import guidance, sampling, solve, tracking
 from densityguide.divergence import Trace, exact, orthogonal
 from densityguide.flows import Flow
 
-__all__ = ["Compiled", "Settings", "choose_trace", "compile_row", "draw_row", "sample_keys"]
+__all__ = ["Compiled", "Settings", "choose_trace", "compile_row"]
+__all__ += ["default_steps", "draw_row", "sample_keys"]
 
 BLOCK = 8  # latents per call: enough for two cores, small enough for a smooth progress bar
 EVALUATIONS = 64  # network evaluations per sample that the default number of steps spends
@@ -44,10 +45,9 @@ class Compiled(NamedTuple):
     compile_seconds: float
 
 
-def default_steps(solver: Any) -> int:
-    """As many steps as `EVALUATIONS` allow."""
-    stages = solve.Method(solver, False, 0).stages
-    return max(1, (EVALUATIONS - 1) // stages)
+def default_steps(solver: Any, evaluations: int = EVALUATIONS) -> int:
+    """As many steps as the evaluations allow, one of them kept for the start."""
+    return max(1, (evaluations - 1) // solve.Method(solver, False, 0).stages)
 
 
 def choose_trace(flow: Flow) -> Trace:

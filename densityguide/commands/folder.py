@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["MARK", "check", "check_file", "write"]
+import numpy as np
+
+__all__ = ["MARK", "check", "check_file", "write", "write_json", "write_npz"]
 
 MARK = "densityguide"
 REPORT = "report.json"
@@ -110,3 +112,14 @@ def write(folder: Path, files: dict[str, Callable[[Path], None]]) -> list[Path]:
             for part in parts.values():
                 part.unlink(missing_ok=True)
     return [folder / name for name in files]
+
+
+def write_json(path: Path, record: dict) -> None:
+    """Readable strict JSON."""
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A compressed npz without times inside: the same arrays give the same bytes."""
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)

@@ -1,0 +1,113 @@
+"""What a run found: one record per q, pictures measured by their PNG size, rank correlation."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from densityguide.data.transforms import nats_to_bits_per_dim
+from densityguide.flows import Flow
+from densityguide.sampling import Sample
+from densityguide.solve import Status
+
+__all__ = ["closed_form_error", "plain", "png_bytes", "row", "spearman"]
+
+
+def png_bytes(image: np.ndarray) -> int:
+    """Size of one uint8 image [H, W, C] as PNG: a simple measure of detail."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
+        buffer, "PNG", compress_level=9
+    )
+    return buffer.tell()
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0, ties sharing their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts) - 1
+    return (last - 0.5 * (counts - 1))[inverse]
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation; nan where one side is constant or fewer than two pairs are
+    finite."""
+    a, b = np.ravel(a), np.ravel(b)
+    fine = np.isfinite(a) & np.isfinite(b)
+    if fine.sum() < 2:
+        return math.nan
+    a, b = _ranks(a[fine]), _ranks(b[fine])
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0 else math.nan
+
+
+def _bits(flow: Flow, nats: np.ndarray) -> np.ndarray:
+    """Bits per dimension: of the integer data where a transform is declared."""
+    if flow.transform is None:
+        return nats_to_bits_per_dim(nats, flow.size)
+    return flow.transform.bits_per_dim(nats, flow.size)
+
+
+def row(
+    flow: Flow, q: float, out: Sample, sizes: np.ndarray | None, seconds: float
+) -> dict[str, Any]:
+    """Means over the samples of one q that ended finite.
+
+    ``standard_error`` is that of the trace estimate of the mean, not the spread of samples.
+    """
+    fine = np.isfinite(out.log_density)
+    count = int(fine.sum())
+    log_density = out.log_density[fine].astype(np.float64)
+    error = out.standard_error[fine].astype(np.float64)
+    some = count > 0
+    mean = float(log_density.mean()) if some else math.nan
+    se = math.sqrt(float((error**2).sum())) / count if some else math.nan
+    bits_each_nat = 1.0 / (flow.size * math.log(2.0))
+    return {
+        "q": q,
+        "samples": len(fine),
+        "failed": len(fine) - count,
+        "log_density_nats": mean,
+        "standard_error_nats": se,
+        "between_samples_nats": float(log_density.std(ddof=1)) if count > 1 else math.nan,
+        "bits_per_dim": float(_bits(flow, np.asarray(mean))),
+        "standard_error_bits_per_dim": se * bits_each_nat,
+        "png_bytes": None if sizes is None else float(sizes.mean()),
+        "unmet_nats": float(out.unmet[fine].mean()) if some else math.nan,
+        "evaluations": int(out.evaluations[0]),
+        "tangents": int(out.tangents[0]),
+        "seconds": seconds,
+        "status": _status(out.status),
+    }
+
+
+def _status(status: np.ndarray) -> dict[str, int]:
+    """How many samples carry each status."""
+    counts = {flag.name: int(((status & int(flag)) != 0).sum()) for flag in Status if flag}
+    return {name: count for name, count in counts.items() if count}
+
+
+def closed_form_error(flow: Flow, out: Sample) -> float:
+    """Largest ``|reported - exact|`` log p in nats, for a flow that knows its density."""
+
+    alpha, end = flow.end_scale(), flow.interval[1]
+    exact = jax.vmap(lambda x: flow.log_density(alpha * x, end))(jnp.asarray(out.x))
+    return float(np.max(np.abs(out.log_density - (exact + flow.size * jnp.log(alpha)))))
+
+
+def plain(value: Any) -> Any:
+    """The same record for strict JSON: what is not finite becomes null."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

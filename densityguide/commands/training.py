@@ -1,0 +1,49 @@
+"""``densityguide train`` and ``densityguide export``: thin wiring of densityguide.training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from densityguide.commands import folder
+from densityguide.commands.extras import needs_train
+
+__all__ = ["export", "train"]
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").is_file()
+
+
+def _is_model(path: Path) -> bool:
+    return (path / "card.json").is_file()
+
+
+def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None) -> None:
+    """Train or resume; ValueError or FileNotFoundError for a bad configuration or folder."""
+    with needs_train("training"):
+        from densityguide import training
+
+        settings = training.read(config)
+        out = Path("runs") / settings.name if out is None else out
+        if stop_at is not None and stop_at < 1:
+            raise ValueError(f"--stop-at must be at least 1, got {stop_at}")
+        folder.check(out, ours=_is_run)
+        state = training.train(settings, out, font=font, stop_at=stop_at)
+    print(f"step {int(state.step)} in {out}: densityguide export {out} FOLDER makes a model of it")
+
+
+def export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> None:
+    """Write a model folder; ValueError or FileNotFoundError for a bad run or folder."""
+    with needs_train("export"):
+        from densityguide import training
+
+        if storage not in ("float16", "float32"):
+            raise ValueError(f"--storage must be float16 or float32, got {storage!r}")
+        if samples < 0:
+            raise ValueError(f"--samples must be 0 or more, got {samples}")
+        folder.check(out, ours=_is_model)
+        card = training.export(run, out, storage=storage, samples=samples, font=font)
+    print(
+        f"{card.name}: {card.parameters} parameters after {card.training['steps']} steps in {out}"
+    )
+    print(f"try it: densityguide sample --model {out}")

@@ -1,0 +1,152 @@
+"""Bad input: one line naming the problem and the fix, status 2, nothing written."""
+
+import json
+import shutil
+
+import pytest
+
+from densityguide.models import pretrained
+
+WORLD = ("sample", "--model", "world:mixture")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sample", "--model", "digit8"), ("unknown model", "digits8")),
+        (("sample", "--model", "world:mixtur"), ("unknown world", "world:mixture")),
+        ((*WORLD, "--q", "1.2"), ("--q", "between 0 and 1", "1.2")),
+        ((*WORLD, "--q", "0"), ("--q", "between 0 and 1")),
+        ((*WORLD, "--q", "-0.5"), ("--q", "between 0 and 1")),
+        ((*WORLD, "--q", "nan"), ("--q", "between 0 and 1")),
+        ((*WORLD, "--q", "0.3,high"), ("--q", "numbers", "high")),
+        ((*WORLD, "--q", "0.3,,0.5"), ("--q", "numbers")),
+        ((*WORLD, "--count", "0"), ("--count", "got 0")),
+        ((*WORLD, "--count", "many"), ("--count", "integer")),
+        ((*WORLD, "--steps", "0"), ("--steps", "got 0")),
+        ((*WORLD, "--seed", "-1"), ("--seed", "got -1")),
+        ((*WORLD, "--solver", "rk4"), ("unknown solver", "dopri5")),
+        ((*WORLD, "--cuont", "3"), ("--cuont", "--count")),
+        (("smaple",), ("smaple",)),
+        (("train", "--config", "absent.toml"), ("absent.toml", "does not exist")),
+        (("train",), ("--config",)),
+        (("export", "absent", "model"), ("absent", "run folder")),
+        (("export", "absent", "model", "--storage", "int8"), ("--storage", "float16")),
+        (("data", "emoji", "--font", "absent.ttf"), ("absent.ttf", "fonts-noto-color-emoji")),
+    ],
+)
+def test_one_line(run, tmp_path, arguments, words):
+    line = run(*arguments).line
+    for word in words:
+        assert word in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_typo_in_configuration(run, tmp_path):
+    config = tmp_path / "typo.toml"
+    config.write_text('name = "x"\ndata = "digits8"\n[optimiser]\nlearning_rte = 1e-3\n')
+    line = run("train", "--config", config).line
+    assert "learning_rte" in line
+    assert "learning_rate" in line
+    assert list(tmp_path.iterdir()) == [config]
+
+
+def test_foreign_folder(run, tmp_path):
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "holiday.jpg").write_text("mine")
+    for words in [(*WORLD, "--out", foreign), ("export", "absent", foreign)]:
+        assert "did not write" in run(*words).line
+    assert [path.name for path in foreign.iterdir()] == ["holiday.jpg"]
+
+
+def test_report_of_another_program_is_foreign(run, tmp_path):
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    (foreign / "report.json").write_text(json.dumps({"program": "other"}))
+    assert "did not write" in run(*WORLD, "--out", foreign).line
+
+
+def test_out_is_a_file_or_below_one(run, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert "is a file" in run(*WORLD, "--out", file).line
+    assert "cannot write" in run(*WORLD, "--out", file / "deep" / "samples").line
+    assert file.read_text() == "mine"
+
+
+def test_unwritable(run, tmp_path):
+    # The kernel refuses this one to root as well.
+    assert "cannot write" in run(*WORLD, "--out", "/proc/densityguide/samples").line
+
+
+def test_refusal_leaves_no_new_folders(run, tmp_path):
+    run("sample", "--model", "nothing", "--out", tmp_path / "a" / "b").line  # noqa: B018
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(pretrained.FOLDER / "digits8", folder)
+    return folder
+
+
+def test_damaged_weights(run, model):
+    weights = model / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    line = run("sample", "--model", model).line
+    assert "weights.safetensors" in line
+    assert "damaged" in line
+
+
+def test_damaged_card(run, model):
+    (model / "card.json").write_text("{")
+    assert "damaged" in run("sample", "--model", model).line
+
+
+def test_missing_weights(run, model):
+    (model / "weights.safetensors").unlink()
+    assert "does not exist" in run("sample", "--model", model).line
+
+
+def test_missing_extra(run, monkeypatch, tmp_path):
+    import builtins
+
+    original = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.split(".")[0] == "fontTools":
+            raise ModuleNotFoundError("No module named 'fontTools'", name="fontTools")
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    line = run("data", "emoji", "--font", __file__).line
+    assert ".[train]" in line
+
+
+def test_foreign_data_file(run, tmp_path):
+    file = tmp_path / "mine.npz"
+    file.write_text("mine")
+    assert "did not write" in run("data", "digits", "--out", file).line
+    assert file.read_text() == "mine"
+
+
+def test_interrupt(run, monkeypatch):
+    from densityguide.commands import source
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(source, "load", interrupt)
+    outcome = run(*WORLD)
+    assert outcome.status == 130
+    assert "Traceback" not in outcome.err
+
+
+def test_defects_keep_their_traceback(run, monkeypatch):
+    from densityguide.commands import source
+
+    monkeypatch.setattr(source, "load", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(*WORLD)

@@ -1,0 +1,184 @@
+"""``densityguide sample``: what it writes, and that it says the truth."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+
+import densityguide
+from densityguide.commands import draw, source, summary
+
+QUICK = ("sample", "--model", "world:mixture", "--count", "8", "--q", "0.4,0.5")  # one compile
+
+
+def test_version(run):
+    outcome = run("--version")
+    assert outcome.status == 0
+    assert outcome.out.strip() == f"densityguide {densityguide.__version__}"
+
+
+@pytest.mark.parametrize("command", ["sample", "train", "export", "data emoji", "data digits"])
+def test_help_has_examples(run, command):
+    outcome = run(*command.split(), "--help")
+    assert outcome.status == 0
+    assert "Examples:" in outcome.out
+    assert f"densityguide {command}" in outcome.out
+
+
+def test_files_and_table(run, tmp_path):
+    outcome = run(*QUICK)
+    assert outcome.status == 0
+    assert outcome.err == ""  # no progress bar in a pipe
+    folder = tmp_path / "samples"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["grid.png", "report.json", "samples.npz"]
+    for word in ("0.4", "0.5", "log p (nats)", "unmet nats", "compilation cache", "Wrote"):
+        assert word in outcome.out
+    arrays = np.load(folder / "samples.npz")
+    assert arrays["x"].shape == (2, 8, 12)
+    assert set(arrays.files) >= {"log_density", "standard_error", "q", "seed", "status", "unmet"}
+    Image.open(folder / "grid.png").verify()
+    report = json.loads((folder / "report.json").read_text())
+    np.testing.assert_allclose(
+        [row["log_density_nats"] for row in report["rows"]],
+        arrays["log_density"].mean(1),
+        rtol=1e-5,
+    )
+    assert set(report["seconds"]) == {"load", "trace", "compile", "run", "write", "total"}
+
+
+def test_same_bytes_twice_and_other_seed(run, tmp_path):
+    file = tmp_path / "samples" / "samples.npz"
+    run(*QUICK)
+    first = file.read_bytes()
+    run(*QUICK)  # into its own folder again
+    assert file.read_bytes() == first
+    run(*QUICK, "--seed", "1")
+    assert file.read_bytes() != first
+
+
+def test_json(run):
+    outcome = run(*QUICK, "--json")
+    report = json.loads(outcome.out)
+    assert report["program"] == "densityguide"
+    assert [row["q"] for row in report["rows"]] == [0.4, 0.5]
+    assert report["rows"][0]["standard_error_nats"] == 0.0
+
+
+def test_repeated_q(run):
+    outcome = run(*QUICK[:5], "--q", "0.4", "--q", "0.5", "--json")
+    assert json.loads(outcome.out)["settings"]["q"] == [0.4, 0.5]
+
+
+@pytest.mark.parametrize("world", ["mixture", "gaussian"])
+def test_closed_form(run, tmp_path, world):
+    arguments = ("sample", "--model", f"world:{world}", "--count", "8", "--json")
+    report = json.loads(run(*arguments).out)
+    assert report["largest_error_against_closed_form_nats"] < 0.05
+    flow = source.load(f"world:{world}").flow
+    arrays = np.load(tmp_path / "samples" / "samples.npz")
+    alpha = flow.end_scale()
+    exact = jax.vmap(jax.vmap(lambda x: flow.log_density(alpha * x, flow.interval[1])))(
+        jnp.asarray(arrays["x"])
+    )
+    offset = flow.size * np.log(float(alpha))
+    np.testing.assert_allclose(arrays["log_density"], exact + offset, atol=0.05)
+    means = arrays["log_density"].mean(1)
+    assert (np.diff(means) > 0).all()
+
+
+def test_count_does_not_change_earlier_samples(run, tmp_path):
+    file = tmp_path / "samples" / "samples.npz"
+    latents = [jax.random.key_data(draw.sample_keys(3, 0, n)) for n in (2, 9)]
+    np.testing.assert_array_equal(latents[0], latents[1][:2])
+    run(*QUICK, "--count", "9")
+    long = np.load(file)["x"]
+    run(*QUICK, "--count", "17")
+    np.testing.assert_array_equal(np.load(file)["x"][:, :9], long)
+
+
+def test_rows_share_one_program(run, monkeypatch):
+    calls = []
+    original = draw.compile_row
+    monkeypatch.setattr(draw, "compile_row", lambda *a: calls.append(1) or original(*a))
+    run(*QUICK[:5], "--q", "0.3,0.4,0.5,0.6")
+    assert calls == [1]
+
+
+def test_failed_write_leaves_nothing(run, tmp_path, monkeypatch):
+    from densityguide.commands import folder
+
+    def full(path, arrays):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, "write_npz", full)
+    assert "No space left" in run(*QUICK).err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images(run, tmp_path):
+    outcome = run(
+        "sample", "--model", "digits8", "--count", "2", "--q", "0.35,0.65", "--steps", "8", "--json"
+    )
+    report = json.loads(outcome.out)
+    rows = report["rows"]
+    assert rows[0]["log_density_nats"] < rows[1]["log_density_nats"]
+    assert rows[0]["bits_per_dim"] > rows[1]["bits_per_dim"]
+    assert rows[0]["evaluations"] == 25
+    assert rows[0]["png_bytes"] > 0
+    assert -1 <= report["spearman_of_minus_log_p_with_png_bytes"] <= 1
+    arrays = np.load(tmp_path / "samples" / "samples.npz")
+    assert arrays["images"].shape == (2, 2, 8, 8, 1)
+    assert arrays["images"].dtype == np.uint8
+    assert arrays["images"].max() <= 16
+    flow = source.load("digits8").flow
+    np.testing.assert_allclose(
+        rows[0]["bits_per_dim"],
+        flow.transform.bits_per_dim(arrays["log_density"][0].mean(), flow.size),
+        rtol=1e-5,
+    )
+
+
+def test_spearman_is_scipys():
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=(2, 40)), rng.integers(0, 5, (2, 40))):
+        np.testing.assert_allclose(summary.spearman(*values), spearmanr(*values).statistic)
+    assert np.isnan(summary.spearman(np.ones(4), np.arange(4)))
+
+
+def test_failed_samples_are_left_out_and_counted():
+    from densityguide.sampling import Sample
+
+    ones = np.ones(4, np.float32)
+    out = Sample(
+        x=np.zeros((4, 12)),
+        log_density=np.asarray([1.0, 2.0, 3.0, np.nan]),
+        standard_error=ones,
+        unmet=ones,
+        evaluations=ones,
+        tangents=ones,
+        status=np.asarray([0, 0, 4, 1]),
+        noise_level=ones,
+        path=None,
+    )
+    row = summary.row(source.load("world:mixture").flow, 0.5, out, None, 1.0)
+    assert row["failed"] == 1
+    assert row["log_density_nats"] == 2.0
+    np.testing.assert_allclose(row["standard_error_nats"], 3**0.5 / 3)
+    assert row["status"] == {"NON_FINITE": 1, "UNMET": 1}
+    json.dumps(summary.plain(row | {"x": float("nan")}), allow_nan=False)
+
+
+def test_data(run, tmp_path):
+    outcome = run("data", "digits")
+    assert outcome.status == 0
+    for word in ("training", "8 x 8 x 1", "SHA-256", "CC BY"):
+        assert word in outcome.out
+    first = (tmp_path / "digits8.npz").read_bytes()
+    run("data", "digits")
+    assert (tmp_path / "digits8.npz").read_bytes() == first
