@@ -20,7 +20,7 @@ from densityguide import solve as solving
 from densityguide.divergence import Trace, apply
 from densityguide.errors import require, state
 from densityguide.flows import Flow, evaluate
-from densityguide.solve import Method, Numbers, Status
+from densityguide.solve import Method, Numbers
 from densityguide.tracking import Auto, Probes
 
 __all__ = ["ScoreAlignment", "score_alignment"]
@@ -130,8 +130,8 @@ def _alignment(
         cosine = value / (jnp.linalg.norm(score) * jnp.linalg.norm(pushed))
     if trace is not None:
         value = jnp.mean(solved.y.omega)
-        error = tracking.pooled_error(trace, solved.path, solved.y.omega)
-    failed = (solved.status & int(Status.NON_FINITE)) != 0
+        error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.omega)
+    failed = solved.status != 0
     value, cosine, error = (jnp.where(failed, jnp.nan, a) for a in (value, cosine, error))
     scale = flow.end_scale()
     each = 1 if trace is None else 1 + 2 * trace.tangents(flow.size)

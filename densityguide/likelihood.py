@@ -14,7 +14,7 @@ from densityguide import tracking
 from densityguide.divergence import Trace
 from densityguide.errors import require, state
 from densityguide.flows import Flow, evaluate
-from densityguide.solve import Method, Numbers, Status
+from densityguide.solve import Method, Numbers
 from densityguide.tracking import Auto, Probes
 
 __all__ = ["BitsPerDim", "LogDensity", "bits_per_dim", "log_density"]
@@ -96,10 +96,10 @@ def _log_density(
         watch=lambda y: y.log_density,
         units=lambda y: _State(False, True),
     )
-    failed = (solved.status & int(Status.NON_FINITE)) != 0
+    failed = solved.status != 0
     change = -jnp.mean(solved.y.log_density)
     value = flow.prior.log_prob(solved.y.x) + change + tracking.log_alpha_offset(flow)
-    error = tracking.pooled_error(trace, solved.path, solved.y.log_density)
+    error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.log_density)
     return LogDensity(
         value=jnp.where(failed, jnp.nan, value),
         standard_error=jnp.where(failed, jnp.nan, error),

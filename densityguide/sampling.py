@@ -101,7 +101,10 @@ def chi_quantile(p: Array, size: int) -> Array:
     # Wilson and Hilferty (1931) start, then Newton on the regularised gamma function.
     z = jax.scipy.special.ndtri(p)
     shape = 2.0 / (9.0 * size)
-    start = jnp.maximum(size * (1.0 - shape + z * shape**0.5) ** 3, 1e-6 * size)
+    start = size * (1.0 - shape + z * shape**0.5) ** 3
+    # The distribution is at most (value / 2)^(size / 2) / gamma(size / 2 + 1): a lower bound.
+    least = (jnp.log(p) + jax.scipy.special.gammaln(0.5 * size + 1.0)) * (2.0 / size)
+    start = jnp.maximum(start, 2.0 * jnp.exp(least))
 
     def newton(value, _):
         half = 0.5 * value
@@ -257,11 +260,11 @@ def decode(
     status = status | solved.status
     unmet = solved.y.unmet
     status |= jnp.where(jnp.abs(unmet) > UNMET_TOLERANCE, int(Status.UNMET), 0)
-    failed = (solved.status & int(Status.NON_FINITE)) != 0
+    failed = solved.status != 0
     log_density = error = path = None
     if trace is not None:
         log_density = jnp.where(failed, jnp.nan, jnp.mean(solved.y.log_density) + offset)
-        error = tracking.pooled_error(trace, solved.path, solved.y.log_density)
+        error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.log_density)
         error = jnp.where(failed, jnp.nan, error)
         path = None if solved.path is None else jnp.mean(solved.path, axis=1)
     scale = flow.end_scale()

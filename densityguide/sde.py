@@ -197,7 +197,7 @@ def _tracked(
     error = jnp.zeros_like(value)
     each = 0
     if trace is not None:
-        error = tracking.pooled_error(trace, solved.path, solved.y.log_density)
+        error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.log_density)
         each = tangents * trace.tangents(flow.size)
     return SdeSample(
         x=(solved.y.x / flow.end_scale()).astype(x.dtype),

@@ -34,7 +34,7 @@ class Status(enum.IntFlag):
 
     OK = 0
     NON_FINITE = 1  # a step gave inf or nan: x is the last finite state, log p is nan
-    MAX_STEPS = 2  # an adaptive solve ran out of steps, or its step size collapsed
+    MAX_STEPS = 2  # an adaptive solve ran out of steps, or its step size collapsed: log p is nan
     UNMET = 4  # a guidance asked for more than the cap allowed; see `unmet`
     INVALID = 8  # a traced request was out of range (q outside (0, 1), a target not finite)
     NO_ROOT = 16  # the requested log-density is not reached on the scanned range
@@ -57,6 +57,13 @@ class Method:
             return 1
         tableau = self.solver.tableau
         return tableau.num_stages - int(tableau.fsal)
+
+    @property
+    def carried(self) -> float:
+        """Weight in a step of the evaluation carried over from the step before (first same as
+        last), which saw that step's probes."""
+        tableau = getattr(self.solver, "tableau", None)
+        return float(tableau.b_sol[0]) if tableau is not None and tableau.fsal else 0.0
 
 
 class Numbers(NamedTuple):

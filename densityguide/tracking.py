@@ -91,13 +91,17 @@ def traces(
     return report, jax.tree.map(jnp.mean, steer)
 
 
-def pooled_error(trace: Trace, path: Array | None, final: Array) -> Array:
+def pooled_error(trace: Trace, carried: float, path: Array | None, final: Array) -> Array:
     """Standard error of the mean over replicates.
 
     On a fixed grid (``path`` [n + 1, K]) steps have probes of their own, so the variance is
-    pooled over the steps' increments, with the covariance of neighbours (first-same-as-last
-    solvers share a probe between steps): far more degrees of freedom than K - 1. An adaptive
-    solve keeps its probes, so there only the K end values are left.
+    pooled over the steps' increments: far more degrees of freedom than K - 1. With w =
+    ``carried`` the weight of the evaluation that a step carries over from the one before, and
+    its probe with it, increments are ``w e_(n-1) + (1 - w) e_n``, so their squares add up to
+    ``w^2 + (1 - w)^2`` of the variance of the sum. (Estimating that covariance from the
+    increments instead is as unbiased and far noisier.) An adaptive solve keeps its probes, so
+    there only the K end values are left. Orthogonal probes cancel across steps, which is not
+    counted: their error is overstated where the steps are as many as the dimensions.
     """
     if trace.is_exact:
         return jnp.zeros((), final.dtype)
@@ -106,9 +110,8 @@ def pooled_error(trace: Trace, path: Array | None, final: Array) -> Array:
         return jnp.std(final, ddof=1) / replicates**0.5
     moves = jnp.diff(path, axis=0)
     moves = moves - jnp.mean(moves, axis=1, keepdims=True)
-    own = jnp.sum(moves**2)
-    neighbours = 2.0 * jnp.sum(moves[1:] * moves[:-1])
-    variance = jnp.maximum(own + neighbours, 0.1 * own) / (replicates - 1)
+    shared = carried**2 + (1.0 - carried) ** 2
+    variance = jnp.sum(moves**2) / shared / (replicates - 1)
     return jnp.sqrt(variance / replicates)
 
 
