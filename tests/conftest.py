@@ -1,0 +1,26 @@
+"""Float64 for the laws in this folder, and the pinned reference worlds.
+
+Subfolders, and modules that say ``X64 = False``, run in JAX's default float32.
+"""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float64(request):
+    wanted = request.path.parent == HERE and getattr(request.module, "X64", True)
+    with jax.enable_x64(wanted):
+        yield
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    """The pinned mixtures by name: ``worlds("mixture12", path)``; see ``oracles.world``."""
+    from oracles import world
+
+    return world

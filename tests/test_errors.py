@@ -1,0 +1,259 @@
+"""Errors of use: one line each, before tracing; bad traced values become a status."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import densityguide as dg
+
+X64 = False
+VP = dg.paths.variance_preserving()
+LINEAR = dg.paths.linear()
+
+
+def world():
+    return dg.worlds.mixture([0.4, 0.6], [[1.0, 0.2], [-1.0, 0.5]], 0.6, log_snr=(-4.0, 3.0))
+
+
+def bare(score=None, shape=(2,), **more):
+    prior = dg.priors.normal(shape)
+    options = {"prior": prior, "interval": (0.0, 1.0), "shape": shape, "score": score} | more
+    return dg.cnf(lambda x, t: -x, **options)
+
+
+def scored():
+    return bare(score=lambda x, t: -x)
+
+
+def x():
+    return jnp.asarray([0.4, -0.9])
+
+
+def key():
+    return jax.random.key(0)
+
+
+def build(**more):
+    options = {"path": VP, "prediction": "noise", "shape": (2,)} | more
+    return dg.diffusion(options.pop("apply", lambda x, t: x), **options)
+
+
+def wide():
+    return bare(shape=(300,))
+
+
+MISUSES = {
+    # paths, clocks, grids, predictions
+    "betas": (lambda: dg.clocks.ddpm([0.1, 1.2]), r"betas must be .* in \(0, 1\)"),
+    "betas-shape": (lambda: dg.grids.ddpm(-3.0, 3.0, 4, betas=0.1), "betas must be"),
+    "prediction": (lambda: build(prediction="eps"), "prediction must be one of noise.*'eps'"),
+    "v": (lambda: build(prediction="v", path=LINEAR), "needs the variance preserving path"),
+    "clock": (lambda: build(clock=3.0), "clock must be a function of log-SNR"),
+    # flows
+    "apply": (lambda: build(apply=3), "apply must be a function"),
+    "range": (lambda: build(log_snr=(5.0, -5.0)), "must rise from noise to data.*swap"),
+    "ends": (lambda: build(log_snr=(5.0, 5.0)), "two different ends"),
+    "pair": (lambda: build(log_snr=3.0), "must be a pair"),
+    "unbatched": (lambda: build(apply=lambda x, t: x[0]), "must return the shape of its input"),
+    "crash": (lambda: build(apply=lambda x, t: x @ jnp.ones(7)), "failed on ONE sample of shape"),
+    "crash-params": (lambda: build(apply=lambda x, t: t, params=1), "failed on ONE sample"),
+    "velocity": (
+        lambda: dg.cnf(None, prior=dg.priors.normal((2,)), interval=(0, 1), shape=(2,)),
+        "velocity must be a function",
+    ),
+    "prior": (lambda: bare(prior=3.0), r"prior must have sample\(key\) and log_prob\(x\)"),
+    "interval": (lambda: bare(interval=(1.0, 1.0)), "two different ends"),
+    "no-score": (lambda: bare().score(x(), 0.0), "this flow has no score"),
+    "no-closed-form": (lambda: bare().log_density(x(), 0.0), "no closed form"),
+    # worlds
+    "mixture": (lambda: dg.worlds.mixture([1.0], jnp.ones((2, 3)), 1.0), r"weights \[K\]"),
+    "gaussian": (lambda: dg.worlds.gaussian(jnp.ones(2), jnp.ones((2, 3))), r"covariance \[D, D\]"),
+    "flow-map": (lambda: dg.worlds.flow_map(world(), x(), -1, 1), "one Gaussian only"),
+    "laplacian": (lambda: dg.worlds.laplacian(bare(), x(), 0.0), "needs a world"),
+    "exact-prior": (lambda: dg.worlds.exact_prior(bare()), "needs a world"),
+    # traces
+    "chunk": (lambda: dg.exact(0), "chunk must be at least 1, got 0"),
+    "probes": (lambda: dg.hutchinson(1), "one probe has no error bar"),
+    "probes-float": (lambda: dg.orthogonal(2.5), "probes must be an integer"),
+    "distribution": (lambda: dg.hutchinson(2, "cauchy"), "'rademacher' or 'gaussian'"),
+    "divergence-key": (lambda: dg.divergence(jnp.sin, x(), dg.hutchinson(2)), "needs key="),
+    "trace-key": (lambda: dg.sample(world(), x(), divergence=dg.hutchinson(2)), "needs key="),
+    "trace-type": (lambda: dg.sample(world(), x(), divergence=3), "divergence must be exact"),
+    "no-trace": (lambda: dg.log_density(world(), x(), divergence=None), "needs a trace"),
+    "large": (lambda: dg.log_density(wide(), jnp.ones(300)), "D = 300 is above 256"),
+    # knots
+    "knots-shape": (lambda: dg.knots([0.0, 1.0], [1.0]), r"one shape \[n >= 2\]"),
+    "knots-order": (lambda: dg.knots([1.0, 0.0], [1.0, 2.0]), "strictly rising times"),
+    "knots-number": (lambda: dg.knots("ab", [1.0, 2.0]), "times must be a real number"),
+    # guidance
+    "q": (lambda: dg.quantile(1.5), r"q must lie in \(0, 1\)"),
+    "q-end": (lambda: dg.quantile(0.0), r"q must lie in \(0, 1\)"),
+    "q-nan": (lambda: dg.pinned(float("nan")), r"q must lie in \(0, 1\)"),
+    "q-knots": (lambda: dg.calibrated(dg.knots([0.0, 1.0], [0.5, 2.0])), r"q must lie in \(0, 1\)"),
+    "q-complex": (lambda: dg.quantile(1j), "q must be a real number"),
+    "cap": (lambda: dg.quantile(0.5, cap=-1.0), "cap must be positive"),
+    "target-inf": (lambda: dg.target(float("inf")), "target must be a finite number"),
+    "budget-both": (lambda: dg.budget(1.0, bits_per_dim=1.0), "exactly one"),
+    "budget-none": (lambda: dg.budget(), "exactly one"),
+    "rate": (lambda: dg.rate(3.0), "rate needs a function"),
+    "schedule": (lambda: dg.schedule([1.0, 2.0]), "schedule needs densityguide.knots"),
+    "guidance-type": (lambda: dg.sample(world(), x(), guidance=0.7), "guidance must come from"),
+    "guidance-score": (
+        lambda: dg.sample(bare(), x(), guidance=dg.budget(1.0)),
+        "budget guidance needs a score",
+    ),
+    "guidance-path": (
+        lambda: dg.sample(scored(), x(), guidance=dg.quantile(0.7)),
+        "needs a Gaussian path.*use budget, rate, schedule or target",
+    ),
+    "pinned-path": (
+        lambda: dg.sample(scored(), x(), guidance=dg.pinned(0.7)),
+        "needs a Gaussian path.*use budget",
+    ),
+    "calibration": (
+        lambda: dg.sample(world(), x(), guidance=dg.calibrated(0.7)),
+        "needs a calibration",
+    ),
+    "guidance-trace": (
+        lambda: dg.sample(world(), x(), guidance=dg.target(1.0), divergence=None),
+        "target guidance needs a trace",
+    ),
+    # noise
+    "form": (lambda: dg.noise.constant(0.3, form="heun"), "form must be one of stratonovich"),
+    "band": (lambda: dg.noise.band(3.0, -3.0, 0.3), "must have start < stop"),
+    "level": (lambda: dg.noise.constant(-0.3), "must not be negative"),
+    "noise-type": (lambda: dg.sample(world(), x(), noise=0.3, key=key()), "noise must be"),
+    "noise-key": (lambda: dg.sample(world(), x(), noise=dg.noise.constant(0.3)), "needs key="),
+    "noise-score": (
+        lambda: dg.sample(bare(), x(), noise=dg.noise.constant(0.3), key=key()),
+        "noise needs a score",
+    ),
+    "noise-adaptive": (
+        lambda: dg.sample(world(), x(), noise=dg.noise.constant(0.3), key=key(), rtol=1e-3),
+        "stochastic solves use a fixed grid",
+    ),
+    "noise-trace": (
+        lambda: dg.sample(
+            world(),
+            x(),
+            noise=dg.noise.constant(0.3, form="ito"),
+            key=key(),
+            divergence=None,
+        ),
+        "the ito form of noise needs a trace",
+    ),
+    # solve
+    "steps": (lambda: dg.sample(world(), x(), steps=0), "integer of at least 1, got 0"),
+    "steps-float": (lambda: dg.sample(world(), x(), steps=4.0), "integer of at least 1, got 4.0"),
+    "both": (lambda: dg.sample(world(), x(), steps=4, rtol=1e-3), "pass one or the other"),
+    "max-steps": (lambda: dg.sample(world(), x(), max_steps=4), "belongs to adaptive solves"),
+    "adjoint": (lambda: dg.sample(world(), x(), rtol=1e-3, adjoint="both"), "'reverse' or"),
+    "solver": (lambda: dg.sample(world(), x(), solver="heun"), "explicit Runge-Kutta"),
+    "implicit": (lambda: dg.sample(world(), x(), solver=diffrax.Kvaerno3()), "Runge-Kutta"),
+    "euler": (
+        lambda: dg.sample(world(), x(), solver=diffrax.Euler(), rtol=1e-3),
+        "no error estimate",
+    ),
+    "grid-shape": (lambda: dg.sample(world(), x(), grid=[1.0]), "at least two knots"),
+    "grid-steps": (lambda: dg.sample(world(), x(), grid=[-4.0, 3.0], steps=2), "drop steps="),
+    "grid-order": (lambda: dg.sample(world(), x(), grid=[-4, 3, 2, 3]), "must move from"),
+    "grid-ends": (lambda: dg.sample(world(), x(), grid=[-9.0, 3.0]), "must run from -4 to 3"),
+    # one sample of the flow's shape
+    "batch": (lambda: dg.sample(world(), jnp.ones((5, 2))), "use jax.vmap for a batch"),
+    "shape": (lambda: dg.log_density(world(), jnp.ones(3)), r"shape \(2,\), got \(3,\)"),
+    "integers": (lambda: dg.log_density(world(), jnp.ones(2, int)), "must be a float array"),
+    "bytes": (lambda: dg.sample(world(), np.ones(2, np.uint8)), "must be a float array, got uint8"),
+    # latents
+    "latent-key": (lambda: dg.latent(world(), None), "latent needs a key"),
+    "rescale-none": (lambda: dg.rescale(world(), x()), "exactly one of them"),
+    "rescale-both": (lambda: dg.rescale(world(), x(), 0.5, factor=2.0), "exactly one of them"),
+    "rescale-q": (lambda: dg.rescale(world(), x(), 1.5), r"q must lie in \(0, 1\)"),
+    "rescale-prior": (
+        lambda: dg.rescale(dg.worlds.exact_prior(world()), x(), 0.5),
+        "needs the normal prior",
+    ),
+    # alignment
+    "align-score": (lambda: dg.score_alignment(bare(), x()), "pass use_score=False"),
+    "align-shape": (
+        lambda: dg.score_alignment(world(), x(), direction=jnp.ones(3)),
+        "direction must have the flow's shape",
+    ),
+    "align-trace": (
+        lambda: dg.score_alignment(world(), x(), use_score=False, divergence=None),
+        "score alignment without the score needs a trace",
+    ),
+    # bits per dimension
+    "bits-transform": (
+        lambda: dg.bits_per_dim(world(), jnp.ones((1, 2), int), key()),
+        "needs the data transform",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_misuse_is_one_clear_line(name):
+    misuse, message = MISUSES[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        misuse()
+    assert "\n" not in str(caught.value)
+
+
+class Unit:
+    """A transform that does nothing: enough to reach the checks behind it."""
+
+    def __call__(self, image, key):
+        return image / 255.0
+
+    def log_jacobian(self, size):
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("images", "draws", "key", "message"),
+    [
+        (np.ones((1, 2), np.float32), 4, 0, "takes integer images, got float32"),
+        (np.ones(2, np.uint8), 4, 0, r"images must be \[n, 2\]"),
+        (np.ones((1, 3), np.uint8), 4, 0, r"images must be \[n, 2\]"),
+        (np.ones((1, 2), np.uint8), 1, 0, "draws must be at least 2"),
+        (np.ones((1, 2), np.uint8), 4, None, "needs key="),
+    ],
+)
+def test_misuse_of_bits_per_dim(images, draws, key, message):
+    flow = world().replace(transform=Unit())
+    key = None if key is None else jax.random.key(key)
+    with pytest.raises(ValueError, match=message):
+        dg.bits_per_dim(flow, images, key, draws=draws)
+
+
+@pytest.mark.parametrize(
+    ("make", "good", "bad"),
+    [
+        (dg.quantile, 0.6, (0.0, 1.0, 1.5, -2.0, np.nan)),
+        (dg.pinned, 0.6, (1.0, -2.0)),
+        (dg.target, -2.0, (np.inf, np.nan)),
+        (dg.budget, 1.0, (np.nan,)),
+    ],
+)
+def test_bad_traced_values_are_a_status_of_their_own_sample(make, good, bad):
+    values = jnp.asarray([good, *bad, good])
+
+    def one(value):
+        return dg.sample(world(), x(), guidance=make(value), steps=8)
+
+    out = jax.jit(jax.vmap(one))(values)
+    invalid = (np.asarray(out.status) & dg.Status.INVALID) != 0
+    np.testing.assert_array_equal(invalid, [False, *(True for _ in bad), False])
+    assert np.isfinite(out.x[0]).all()
+    np.testing.assert_array_equal(out.x[0], out.x[-1])
+    assert np.isfinite(out.x).all()
+    claimed = np.isfinite(np.asarray(out.log_density))
+    assert claimed[0]
+    assert claimed[-1]
+
+
+def test_status_decodes():
+    out = dg.sample(world(), x(), guidance=dg.budget(500.0), steps=8)
+    assert dg.Status(int(out.status)) == dg.Status.UNMET
+    assert float(out.unmet) > 1.0
