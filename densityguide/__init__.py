@@ -22,7 +22,8 @@ from densityguide.knots import Knots, knots
 from densityguide.likelihood import BitsPerDim, LogDensity, bits_per_dim, log_density
 from densityguide.matching import Match, match_log_density
 from densityguide.reports import AlignmentReport, alignment_report
-from densityguide.sampling import Sample, latent, rescale, sample
+from densityguide.rescaling import rescale
+from densityguide.sampling import Sample, latent, sample
 from densityguide.sde import Elbo, SdeSample, elbo, sample_sde, track_sde
 from densityguide.solve import Status
 from densityguide.verify import Verification, verify

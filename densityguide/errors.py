@@ -43,11 +43,12 @@ def number(value: Any, name: str) -> Array:
 
 
 def floating(value: Any, name: str, what: str) -> Array:
-    """An array of floats, at least float32; integer arrays are refused."""
+    """An array of floats, at least JAX's default float type; integer arrays are refused."""
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{name} must be a float array, got {array.dtype}: {what}")
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    # One dtype for state, times and log p: a solver's loop cannot change it on the way.
+    return array.astype(jnp.promote_types(array.dtype, jnp.result_type(float)))
 
 
 def state(value: Any, shape: tuple[int, ...], name: str) -> Array:

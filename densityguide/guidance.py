@@ -269,3 +269,32 @@ def target(
     )
     params = (number(log_density, "target"), number(gain, "gain"))
     return Guidance(params, _cap(cap), _follow, ("trace",), _aim, "target")
+
+
+def check(guidance: Guidance, flow: Flow) -> None:
+    """Raise unless the flow has what this guidance needs."""
+    require(
+        isinstance(guidance, Guidance),
+        f"guidance must come from densityguide (quantile, target, ...), got {guidance!r}",
+    )
+    name = guidance.name
+    require(flow.has_score, f"{name} guidance needs a score: pass score= to densityguide.cnf")
+    require(
+        flow.path is not None or "path" not in guidance.needs,
+        f"{name} guidance needs a Gaussian path and this flow has none: "
+        "use budget, rate, schedule or target",
+    )
+    require(
+        flow.calibration is not None or "calibration" not in guidance.needs,
+        f"{name} guidance needs a calibration: call flow = densityguide.calibrate(flow, key)",
+    )
+    if isinstance(guidance.params, _Following):
+        times, ends = concrete(guidance.params.line.times), [concrete(t) for t in flow.interval]
+        if times is not None and all(end is not None for end in ends):
+            first, last = min(ends), max(ends)
+            slack = 1e-5 * (last - first)
+            require(
+                bool(times[0] <= first + slack and times[-1] >= last - slack),
+                f"a schedule must span the flow's interval {first:g} .. {last:g}, its knots run "
+                f"from {times[0]:g} to {times[-1]:g}",
+            )

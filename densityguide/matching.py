@@ -111,12 +111,15 @@ def _match(
     bracket = jnp.argmin(jnp.where(crossing, middle, jnp.inf))
     low, high = grid[bracket], grid[bracket + 1]
 
+    # Bisection wants a function that rises through its root.
+    rising = jnp.sign(gaps[bracket + 1] - gaps[bracket])
+
     def gap(factor: Array, _: Any) -> Array:
-        return decoded(factor).log_density - target
+        return rising * (decoded(factor).log_density - target)
 
     halved = optimistix.root_find(
         gap,
-        optimistix.Bisection(rtol=1e-2, atol=1e-2, flip="detect"),
+        optimistix.Bisection(rtol=1e-2, atol=1e-2, flip=False),
         0.5 * (low + high),
         options={"lower": low, "upper": high},
         max_steps=4,

@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import gammaincc
-from jax.typing import ArrayLike
 
+from densityguide import guidance as guiding
 from densityguide import polish as polishing
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import concrete, number, require, state
-from densityguide.flows import Flow, evaluate
-from densityguide.guidance import Guidance, Moment, Profile, limit
+from densityguide.errors import require, state
+from densityguide.flows import Flow
+from densityguide.guidance import Guidance, Profile
+from densityguide.guided import Guided, State
 from densityguide.noise import Noise
 from densityguide.solve import Method, Numbers, Status
-from densityguide.tracking import Auto, Probes
+from densityguide.tracking import Auto
 
-__all__ = ["Sample", "latent", "rescale", "sample"]
+__all__ = ["Sample", "decode", "latent", "sample", "trajectory"]
 
 UNMET_TOLERANCE = 1e-3  # nats below which a limited correction is not worth a status
 
@@ -56,65 +56,10 @@ class Sample(NamedTuple):
     moved: Array | None = None
 
 
-class _State(NamedTuple):
-    x: Array
-    log_density: Array  # [K] replicates; [0] without a trace
-    steering: Array
-    unmet: Array
-
-
 def latent(flow: Flow, key: Array) -> Array:
     """One latent x_T from the flow's prior."""
     require(key is not None, "latent needs a key: pass jax.random.key(...)")
     return flow.prior.sample(key)
-
-
-def rescale(
-    flow: Flow, latent: Array, q: ArrayLike | None = None, *, factor: ArrayLike | None = None
-) -> Array:
-    """Prior guidance (Karczewski et al., ICML 2025, section 3): scale a latent.
-
-    With ``q`` the norm becomes ``sigma_T r``, ``r`` the chi_D quantile of ``1 - q``: larger q,
-    smaller norm, larger log p_T, and larger log p_0 where score alignment holds. ``factor``
-    multiplies the latent instead.
-
-    Raises:
-        ValueError: both or neither given, q outside (0, 1), or a prior that is not the
-            isotropic normal (only ``factor`` makes sense there).
-    """
-    x = state(latent, flow.shape, "latent")
-    require((q is None) != (factor is None), "rescale takes q or factor=, exactly one of them")
-    if factor is not None:
-        return x * number(factor, "factor").astype(x.dtype)
-    known = concrete(q)
-    require(
-        known is None or bool(((known > 0) & (known < 1)).all()), f"q must lie in (0, 1), got {q}"
-    )
-    scale = getattr(flow.prior, "scale", None)
-    require(scale is not None, "rescale by q needs the normal prior: pass factor= instead")
-    radius = chi_quantile(1.0 - number(q, "q"), flow.size)
-    return (x * (scale * radius / jnp.linalg.norm(x))).astype(x.dtype)
-
-
-def chi_quantile(p: Array, size: int) -> Array:
-    """Quantile of the norm of a standard normal in ``size`` dimensions."""
-    # Wilson and Hilferty (1931) start, then Newton on the regularised gamma function.
-    z = jax.scipy.special.ndtri(p)
-    shape = 2.0 / (9.0 * size)
-    start = size * (1.0 - shape + z * shape**0.5) ** 3
-    # The distribution is at most (value / 2)^(size / 2) / gamma(size / 2 + 1): a lower bound.
-    least = (jnp.log(p) + jax.scipy.special.gammaln(0.5 * size + 1.0)) * (2.0 / size)
-    start = jnp.maximum(start, 2.0 * jnp.exp(least))
-
-    def newton(value, _):
-        half = 0.5 * value
-        log_pdf = (0.5 * size - 1) * jnp.log(half) - half - jax.scipy.special.gammaln(0.5 * size)
-        excess = (1.0 - gammaincc(0.5 * size, half)) - p
-        step = excess / (0.5 * jnp.exp(log_pdf))
-        return value - jnp.clip(step, -0.5 * value, 0.5 * value), None
-
-    value, _ = jax.lax.scan(newton, start, None, length=8 if size < 1000 else 2)
-    return jnp.sqrt(value)
 
 
 def sample(
@@ -151,7 +96,8 @@ def sample(
             a missing key; a latent of another shape; options that contradict each other.
     """
     x = state(latent, flow.shape, "latent")
-    _check_guidance(flow, guidance)
+    if guidance is not None:
+        guiding.check(guidance, flow)
     form = None if noise is None else _check_noise(flow, noise, key)
     purpose = _purpose(guidance, noise)
     trace = tracking.choose(flow, divergence, key, purpose)
@@ -163,7 +109,8 @@ def sample(
         isinstance(polish, int) and polish >= 0 and trace is not None,
         f"polish must be a number of corrections (0 or more) and needs a trace, got {polish!r}",
     )
-    key, key_polish = (None, None) if key is None else jax.random.split(key)
+    # The sample itself must not depend on whether it is polished.
+    key_polish = None if key is None else jax.random.fold_in(key, 1)
     out = decode(method, trace, flow, x, guidance, noise, key, numbers)
     aimed = guidance is not None and guidance.name == "target"
     goal = guidance.params[0] if aimed else out.log_density
@@ -179,26 +126,6 @@ def sample(
         tangents=out.tangents + closed.tangents,
         consistency=closed.before - out.log_density,
         moved=closed.moved,
-    )
-
-
-def _check_guidance(flow: Flow, guidance: Guidance | None) -> None:
-    if guidance is None:
-        return
-    require(
-        isinstance(guidance, Guidance),
-        f"guidance must come from densityguide (quantile, target, ...), got {guidance!r}",
-    )
-    name = guidance.name
-    require(flow.has_score, f"{name} guidance needs a score: pass score= to densityguide.cnf")
-    require(
-        flow.path is not None or "path" not in guidance.needs,
-        f"{name} guidance needs a Gaussian path and this flow has none: "
-        "use budget, rate, schedule or target",
-    )
-    require(
-        flow.calibration is not None or "calibration" not in guidance.needs,
-        f"{name} guidance needs a calibration: call flow = densityguide.calibrate(flow, key)",
     )
 
 
@@ -243,9 +170,9 @@ def decode(
             params = guidance.prepare(guidance.params, profile)
             guidance = _replace(guidance, params)
     steered = _purpose(guidance, noise) is not None
-    field = _Guided(flow, guidance, noise, trace, solving.ends(numbers))
+    field = Guided(flow, guidance, noise, trace, solving.ends(numbers))
     replicates = 0 if trace is None else trace.probes
-    y0 = _State(x, jnp.broadcast_to(start, (replicates,)), start, jnp.zeros_like(start))
+    y0 = State(x, jnp.broadcast_to(start, (replicates,)), start, jnp.zeros_like(start))
     solved = solving.solve(
         method,
         numbers,
@@ -254,7 +181,7 @@ def decode(
         draw=tracking.drawer(trace, keys[0], x, steer=steered),
         brownian=None if noise is None else (keys[1], x.shape),
         watch=lambda y: y.log_density,
-        units=lambda y: _State(False, True, True, True),
+        units=lambda y: State(False, True, True, True),
     )
     spent = extra.plus(solved.evaluations, field.tangents(steered))
     status = status | solved.status
@@ -332,8 +259,8 @@ def _plain(method, trace, flow, x, key, numbers, watch) -> solving.Solved:
     return solving.solve(
         method,
         numbers,
-        _Guided(flow, None, None, trace, solving.ends(numbers)).rates,
-        _State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start)),
+        Guided(flow, None, None, trace, solving.ends(numbers)).rates,
+        State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start)),
         draw=tracking.drawer(trace, key, x, steer=False),
         watch=watch,
     )
@@ -344,7 +271,7 @@ def trajectory(
 ) -> tuple[Array, Array]:
     """States [n + 1, *shape] and log p of the state [n + 1] of the plain flow at its knots."""
 
-    def record(y: _State) -> tuple[Array, Array]:
+    def record(y: State) -> tuple[Array, Array]:
         return y.x, jnp.mean(y.log_density)
 
     return _plain(method, trace, flow, x, key, numbers, record).path
@@ -363,108 +290,3 @@ def _share(flow: Flow, times: Array, log_density: Array) -> Array:
     power = jnp.maximum(jnp.diff(log_density + alpha), 1e-6)
     spent = jnp.concatenate([jnp.zeros((1,), power.dtype), jnp.cumsum(power)])
     return spent / spent[-1]
-
-
-class _Guided(NamedTuple):
-    """The guided field and its lift to log p."""
-
-    flow: Flow
-    guidance: Guidance | None
-    noise: Noise | None
-    trace: Trace | None
-    ends: tuple[Array, Array]
-
-    def tangents(self, steered: bool) -> int:
-        """Tangents per evaluation."""
-        form = None if self.noise is None else self.noise.form
-        extra = int(form in ("ito", "ito_probe", "ito_published"))
-        if self.trace is None:
-            return extra
-        streams = 2 if steered and not self.trace.is_exact else 1
-        return streams * self.trace.tangents(self.flow.size) + extra
-
-    def rates(self, t: Array, y: _State, probes: Probes) -> _State:
-        return self._drift(t, y, probes, None)[0]
-
-    def increment(self, t: Array, y: _State, probes: Probes, dt: Array, dw: Array) -> _State:
-        drift, unit, phi = self._drift(t, y, probes, dw / jnp.sqrt(jnp.abs(dt)))
-        step = jax.tree.map(lambda rate: rate * dt, drift)
-        return step._replace(x=step.x + phi * _project(dw, unit))
-
-    def _drift(self, t: Array, y: _State, probes: Probes, xi: Array | None):
-        flow, trace = self.flow, self.trace
-        form = None if self.noise is None else self.noise.form
-        tangents = trace is not None or form in ("ito", "ito_probe", "ito_published")
-        local = evaluate(flow, y.x, t, tangents=tangents)
-        report = steer = None
-        if trace is not None:
-            report, steer = tracking.traces(local.tangent, trace, y.x, probes)
-        divergences = jnp.zeros((0,), y.unmet.dtype) if report is None else report[0]
-        if not flow.has_score:
-            return _State(local.velocity, -divergences, y.steering * 0.0, y.unmet * 0.0), None, 0.0
-        power = jnp.sum(local.score**2)
-        safe = jnp.where(power > 0, power, 1.0)
-        unit = local.score / jnp.sqrt(safe)
-        phi = self._noise_scale(t)
-        requested = jnp.zeros_like(y.unmet)
-        if self.guidance is not None:
-            divergence = None if steer is None else steer[0]
-            span = self.ends[1] - self.ends[0]
-            moment = Moment(flow, t, y.x, power, divergence, y.steering, span)
-            requested = self.guidance.rate(self.guidance.params, moment)
-        bend, push = self._ito(form, local, unit, xi, phi, report, steer)
-        if self.guidance is None and form in (None, "stratonovich"):
-            applied, velocity = requested, local.velocity
-        else:
-            # The correction's natural size: the score's own part of the velocity.
-            if flow.path is None:
-                natural = jnp.linalg.norm(local.velocity) * jnp.sqrt(power)
-            else:
-                natural = 0.5 * flow.path.sigma(t) ** 2 * power
-                if steer is not None:
-                    natural = natural / _curvature(flow, t, steer[0])
-            cap = 4.0 if self.guidance is None else self.guidance.cap
-            applied = limit(requested - push, natural, jnp.asarray(cap, natural.dtype))
-            velocity = local.velocity + (applied / safe) * local.score
-        unmet = requested - push - applied
-        gain = applied + bend
-        steering = y.steering * 0.0 if steer is None else gain - steer[0]
-        return _State(velocity, gain - divergences, steering, unmet), unit, phi
-
-    def _noise_scale(self, t: Array) -> Array | float:
-        if self.noise is None:
-            return 0.0
-        sigma = 1.0 if self.flow.path is None else self.flow.path.sigma(t)
-        return self.noise(t) * sigma
-
-    def _ito(self, form, local, unit, xi, phi, report, steer):
-        """(rate at which projected noise lifts log p, what the drift takes back), nats per t.
-
-        Noise adds ``phi^2 / 2 tr(P H P)``, H the Hessian of log p. In the Stratonovich form the
-        two cancel identically.
-        """
-        if form in (None, "stratonovich"):
-            return 0.0, 0.0
-        half = 0.5 * phi**2
-        if form == "ito_probe":
-            # The step's own noise as the probe cancels the leading error path by path.
-            across = _project(xi, unit)
-            own = half * jnp.sum(across * local.tangent(across)[1])
-            return own, own
-        along = jnp.sum(unit * local.tangent(unit)[1])
-        laplacian = steer[1]
-        bend = half * (laplacian - along)
-        return bend, bend if form == "ito" else half * laplacian
-
-
-def _curvature(flow: Flow, t: Array, divergence: Array) -> Array:
-    """Mean curvature of log p relative to the noise's own 1 / sigma^2: ``-sigma^2 laplacian / D``,
-    at most 1, and small where the data's own scale is wider than the noise. There a stronger
-    correction is as harmless to the solver as a weak one at high noise."""
-    laplacian_term = 2.0 * (divergence / flow.size - flow.path.drift(t))
-    return jnp.clip(-laplacian_term, 1e-3, 1.0)
-
-
-def _project(vector: Array, unit: Array) -> Array:
-    """The part orthogonal to the score."""
-    return vector - jnp.sum(vector * unit) * unit

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import jax.numpy as jnp
-from safetensors import SafetensorError
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from densityguide import paths

@@ -12,9 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from densityguide import data
+from densityguide.calibration import calibrate
+from densityguide.divergence import orthogonal
 from densityguide.models import card as cards
 from densityguide.models import weights
 from densityguide.models.build import build, size
+from densityguide.models.load import load, save_calibration
 from densityguide.predictions import score_from
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
@@ -84,9 +87,11 @@ def export(
     description: str = "",
     command: str = "",
     samples: int = 64,
+    calibration: int = 64,
     font: str | os.PathLike | None = None,
 ) -> cards.Card:
-    """Write out/weights.safetensors and out/card.json from the newest checkpoint of `run`.
+    """Write weights.safetensors, card.json and calibration.safetensors from the newest
+    checkpoint of `run` (no calibration if its count of samples is 0).
 
     The figures are those of the stored (rounded) weights. ValueError when the data set on this
     machine is not the one the run was trained on.
@@ -127,4 +132,8 @@ def export(
         evaluation=figures(config, params, dataset, jax.random.key(config.seed), samples),
     )
     cards.write(out / "card.json", card)
+    if calibration:
+        key = jax.random.key(config.seed + 1)
+        flow = calibrate(load(out), key, count=calibration, divergence=orthogonal(2), steps=48)
+        save_calibration(out, flow.calibration)
     return card

@@ -1,0 +1,113 @@
+"""The claims on the shipped models: the dial, exact targets, honest log-densities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import densityguide as dg
+from densityguide import data
+
+pytestmark = pytest.mark.slow
+
+NAMES = [name for name in ("digits8", "emoji32") if name in dg.models.names()]
+# Exact where it is cheap; where not, two replicate streams of orthogonal probes.
+TRACE = {"digits8": dg.exact(), "emoji32": dg.orthogonal(2)}
+COUNT = {"digits8": 16, "emoji32": 4}
+Z = 3.0
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shipped(request):
+    name = request.param
+    flow = dg.models.load(name)
+    keys = jax.random.split(jax.random.key(0), COUNT[name])
+    return flow, TRACE[name], jax.vmap(lambda key: dg.latent(flow, key))(keys), keys
+
+
+def nats(flow, bits_per_dim):
+    return bits_per_dim * np.log(2) * flow.size
+
+
+def encode(flow, trace, x, seed, steps):
+    keys = jax.random.split(jax.random.key(seed), x.shape[0])
+    one = lambda x, key: dg.log_density(flow, x, divergence=trace, key=key, steps=steps)  # noqa: E731
+    return jax.jit(jax.vmap(one))(x, keys)
+
+
+def natural_range(flow):
+    """5th, 50th and 95th percentiles of natural log p, from 16 plain samples."""
+    trace = TRACE["digits8"] if flow.size < 256 else TRACE["emoji32"]
+    keys = jax.random.split(jax.random.key(1), 16)
+
+    def one(key):
+        return dg.sample(flow, dg.latent(flow, key), divergence=trace, key=key, steps=21)
+
+    values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=8))(keys).log_density
+    return np.percentile(values, [5, 50, 95])
+
+
+def test_mean_log_p_rises_strictly_with_q(shipped):
+    flow, trace, latents, keys = shipped
+
+    def one(x, key, q):
+        guidance = dg.quantile(q)
+        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=21)
+
+    run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+    outs = [run(latents, keys, q) for q in (0.3, 0.4, 0.5, 0.6, 0.7)]
+    means = [float(out.log_density.mean()) for out in outs]
+    assert np.all(np.diff(means) > 0)
+    bad = int(dg.Status.NON_FINITE | dg.Status.INVALID)
+    assert all(int(jnp.max(out.status & bad)) == 0 for out in outs)
+    assert all(np.all(np.isfinite(out.x)) for out in outs)
+
+
+def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
+    flow, trace, latents, keys = shipped
+    natural = natural_range(flow)[1]
+
+    def one(x, key):
+        return dg.match_log_density(
+            flow, x, natural, divergence=trace, key=key, steps=40, scan=5, scales=(0.7, 1.4)
+        )
+
+    out = jax.jit(jax.vmap(one))(latents[:4], keys[:4])
+    reached = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
+    assert reached.any()
+    again = encode(flow, trace, out.x, seed=9, steps=80)
+    error = np.hypot(out.standard_error, again.standard_error)
+    off = np.abs(np.asarray(again.value) - natural)[reached]
+    assert np.all(off <= nats(flow, 0.001) + Z * error[reached])
+
+
+def test_targets_land_and_the_closing_correction_keeps_its_word(shipped):
+    flow, trace, latents, keys = shipped
+
+    def one(x, key, goal):
+        guidance = dg.target(goal)
+        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=40, polish=2)
+
+    run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+    for goal in natural_range(flow):
+        out = run(latents, keys, goal)
+        again = encode(flow, trace, out.x, seed=11, steps=40)
+        off = np.asarray(again.value) - goal
+        error = np.hypot(out.standard_error, again.standard_error)
+        assert np.sqrt(np.mean(off**2)) <= nats(flow, 0.002) + np.sqrt(np.mean(error**2))
+        assert np.all(np.isfinite(out.consistency))
+        assert np.all(np.asarray(out.moved) < 0.05)
+
+
+def test_held_out_digits_have_sane_bits_per_dim():
+    flow, digits = dg.models.load("digits8"), data.load("digits8")
+    out = dg.bits_per_dim(flow, digits.heldout[:16], jax.random.key(0), steps=21)
+    assert np.all(out.status == 0)
+    # Below the uniform code's log2(17), above nothing at all.
+    assert 0.5 < float(out.value.mean()) < 4.0
+    assert np.all(out.standard_error < 0.1)
+    smooth = np.zeros((2, 8, 8, 1), np.uint8)
+    blank = dg.bits_per_dim(flow, smooth, jax.random.key(0), steps=21)
+    noise = np.random.default_rng(0).integers(0, 17, (2, 8, 8, 1)).astype(np.uint8)
+    noisy = dg.bits_per_dim(flow, noise, jax.random.key(0), steps=21)
+    assert float(blank.value.mean()) < float(out.value.mean()) < float(noisy.value.mean())

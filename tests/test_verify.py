@@ -1,0 +1,200 @@
+"""`verify` passes right wirings and names the mistake in wrong ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import PATHS, pinned
+
+import densityguide as dg
+from densityguide import clocks
+
+VP, VE, LINEAR = (PATHS[name] for name in ("vp", "ve", "linear"))
+SPEC = pinned()["mixture12"]
+SHRINK = 0.35  # to about the spread of images in [-1, 1]
+
+
+def world(path, log_snr=(-10.0, 8.0)):
+    means, scales = (SHRINK * np.array(SPEC[name]) for name in ("means", "scales"))
+    return dg.worlds.mixture(SPEC["weights"], means, scales, path=path, log_snr=log_snr)
+
+
+def identity(t):
+    return t
+
+
+def log_snr_of_flow_time(t):
+    t = jnp.clip(t, 1e-6, 1 - 1e-6)
+    return 2 * jnp.log(t) - 2 * jnp.log1p(-t)
+
+
+def network(path, prediction, clock=clocks.log_snr, undo=identity):
+    """The exact network of this kind, as a user would bring it: (params, x, t)."""
+    exact = world(path)
+
+    def apply(params, x, t):
+        log_snr = undo(t)
+        score = exact.score(x, log_snr)
+        out = dg.predictions.score_to(
+            score, x, log_snr, path=path, prediction=prediction, clock=clock
+        )
+        return params * out
+
+    return apply
+
+
+def wired(apply, **changes):
+    settings = {"path": VP, "prediction": "noise", "log_snr": (-10.0, 8.0), **changes}
+    return dg.diffusion(apply, params=jnp.ones(()), shape=(12,), **settings)
+
+
+@pytest.fixture(scope="module")
+def data():
+    near = world(VP).replace(interval=(jnp.asarray(12.0), jnp.asarray(13.0)))
+    prior = dg.worlds.exact_prior(near).prior
+    x = jax.vmap(prior.sample)(jax.random.split(jax.random.key(7), 128))
+    return x / VP.alpha(12.0)
+
+
+VELOCITY = {"path": LINEAR, "prediction": "velocity"}
+
+RIGHT = {
+    "noise": wired(network(VP, "noise")),
+    "flow matching": wired(
+        network(LINEAR, "velocity", clocks.flow_time, log_snr_of_flow_time),
+        clock=clocks.flow_time,
+        **VELOCITY,
+    ),
+}
+
+MISTAKES = {
+    "noise taken for data": (
+        wired(network(VP, "noise"), prediction="data"),
+        "seems to predict noise, not data",
+    ),
+    "data taken for noise": (wired(network(VP, "data")), "seems to predict data, not noise"),
+    "v taken for noise": (wired(network(VP, "v")), "seems to predict v, not noise"),
+    "wrong sign": (
+        wired(lambda p, x, t: -network(VP, "noise")(p, x, t)),
+        "wrong sign",
+    ),
+    "swapped clock": (
+        wired(network(VP, "noise", undo=lambda t: -t)),
+        "run the other way",
+    ),
+    "flow time reversed": (
+        wired(
+            network(
+                LINEAR, "velocity", clocks.reversed_flow_time, lambda t: -log_snr_of_flow_time(t)
+            ),
+            clock=clocks.flow_time,
+            **VELOCITY,
+        ),
+        "reversed_flow_time",
+    ),
+    "timesteps not scaled": (
+        wired(network(VP, "noise", undo=lambda t: t / 1000)),
+        "1000 times",
+    ),
+    "another path": (wired(network(VP, "noise"), path=LINEAR), "variance_preserving"),
+    "input not scaled": (
+        wired(lambda p, x, t: network(VE, "noise")(p, x * jnp.sqrt(1 + jnp.exp(-t)), t), path=VE),
+        "c_in",
+    ),
+    "range too short": (wired(network(VP, "noise"), log_snr=(0.0, 8.0)), "log_snr= lower"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_wirings_pass(name, data):
+    report = dg.verify(RIGHT[name], jax.random.key(0), data=data)
+    assert report.passed, str(report)
+    assert "FAIL" not in str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_each_wiring_mistake_is_named(name, data):
+    flow, words = MISTAKES[name]
+    report = dg.verify(flow, jax.random.key(0), data=data)
+    assert not report.passed
+    assert words in report.advice[0], str(report)
+
+
+@pytest.mark.slow
+def test_without_data_the_model_is_held_against_its_own_samples():
+    assert dg.verify(RIGHT["noise"], jax.random.key(0)).passed
+    report = dg.verify(MISTAKES["v taken for noise"][0], jax.random.key(0))
+    assert "seems to predict v" in report.advice[0]
+
+
+@pytest.mark.slow
+def test_data_of_another_scale_are_named(data):
+    report = dg.verify(RIGHT["noise"], jax.random.key(0), data=0.5 * data + 0.5)
+    assert not report.passed
+    assert any("transform" in line for line in report.advice), str(report)
+
+
+def cnf(**changes):
+    base = world(VP)
+    settings = {
+        "params": base.params,
+        "prior": base.prior,
+        "interval": (-10.0, 8.0),
+        "shape": (12,),
+        "score": lambda p, x, t: base.field(p, x, t)[1],
+        **changes,
+    }
+    return dg.cnf(lambda p, x, t: base.field(p, x, t)[0], **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"score": lambda p, x, t: -world(VP).field(p, x, t)[1]}, "wrong sign"),
+        ({"score": lambda p, x, t: 3.0 * world(VP).field(p, x, t)[1]}, "another scale"),
+        ({"interval": (8.0, -10.0)}, "swap it"),
+    ],
+)
+def test_mistakes_in_a_cnf_are_named(changes, words, data):
+    report = dg.verify(cnf(**changes), jax.random.key(0), data=data)
+    assert any(words in line for line in report.advice), str(report)
+
+
+@pytest.mark.slow
+def test_kinks_low_precision_randomness_and_nan_are_named():
+    rng = np.random.default_rng(0)
+    weights = [
+        jnp.asarray(rng.normal(size=(12, 64)) / 4),
+        jnp.asarray(rng.normal(size=(64, 12)) / 8),
+    ]
+
+    def network(activation, dtype=jnp.float32, extra=lambda: 0.0):
+        def apply(params, x, t):
+            hidden = activation(3 * (x @ params[0]))
+            return (hidden @ params[1] + extra()).astype(dtype)
+
+        flow = dg.diffusion(
+            apply, params=weights, path=VP, prediction="noise", log_snr=(-8, 8), shape=(12,)
+        )
+        return dg.verify(flow, jax.random.key(0), count=16, steps=6)
+
+    def failed(report):
+        return {check.name for check in report.checks if check.passed is False}
+
+    smooth = "smooth (no kinks)"
+    assert smooth in failed(network(jax.nn.relu))
+    assert smooth not in failed(network(jax.nn.silu))
+    assert "precision" in failed(network(jax.nn.silu, dtype=jnp.bfloat16))
+    assert "repeatable" in failed(network(jax.nn.silu, extra=np.random.default_rng(1).normal))
+    assert failed(network(lambda x: x / 0.0 * 0.0)) == {"finite outputs"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(np.ones((4, 12)), "n >= 8"), (np.ones((16, 12), int), "transform first")],
+)
+def test_bad_input(given, words):
+    with pytest.raises(ValueError, match=words):
+        dg.verify(RIGHT["noise"], jax.random.key(0), data=given)
