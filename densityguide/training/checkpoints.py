@@ -52,7 +52,14 @@ def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
             )
     with _manager(out) as manager:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
-        values = manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        try:
+            values = manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+            raise ValueError(
+                f"expected a whole checkpoint, step {step} in {out} cannot be read "
+                f"({type(error).__name__}): delete {out}/checkpoints/{step} to go on from the one "
+                "before"
+            ) from None
     return type(like)(**values)
 
 
@@ -80,5 +87,12 @@ def read_run(out: str | os.PathLike) -> tuple[Config, dict]:
     path = Path(out) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"expected a training run folder, {out} has no config.json")
-    record = json.loads(path.read_text())
-    return from_dict(record["config"]), record
+    try:
+        record = json.loads(path.read_text())
+        return from_dict(record["config"]), record
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        reason = type(error).__name__
+        raise ValueError(
+            f"expected the record of a training run, {path} is damaged ({reason}): "
+            "restore it, or choose an empty folder"
+        ) from None

@@ -110,6 +110,31 @@ def test_missing_weights(run, model):
     assert "does not exist" in run("sample", "--model", model).line
 
 
+def test_damaged_run(run, tmp_path):
+    """A checkpoint that lost its arrays, then a run whose record is broken."""
+    from densityguide import training
+
+    tiny = {"widths": [8], "blocks": [1], "attention": [False], "embedding": 16}
+    config = training.from_dict(
+        {
+            "name": "tiny",
+            "data": "digits8",
+            "model": {"fields": tiny},
+            "optimiser": {"steps": 1, "batch": 2, "warmup": 1, "decay": 1},
+        }
+    )
+    folder = tmp_path / "run"
+    training.train(config, folder, progress=False)
+    arrays = folder / "checkpoints" / "1" / "default"
+    shutil.rmtree(arrays / "d")
+    for part in arrays.glob("ocdbt*"):
+        shutil.rmtree(part)
+    assert "cannot be read" in run("export", folder, "model").line
+    (folder / "config.json").write_text("{")
+    assert "damaged" in run("export", folder, "model").line
+    assert not (tmp_path / "model").exists()
+
+
 def test_missing_extra(run, monkeypatch, tmp_path):
     import builtins
 
