@@ -11,7 +11,9 @@ requested rate (Karczewski et al., ICML 2025)::
 Near a mode |s| tends to 0 and no finite correction can do more. The correction is therefore
 limited to ``cap`` times the flow's own score term (``sigma^2 |s|^2 / 2`` nats per log-SNR), by a
 limiter that is exact below half the cap and smooth above; what it cuts off is reported as
-``unmet`` nats, never hidden.
+``unmet`` nats, never hidden. Where a guidance takes a trace anyway, the term is divided by the
+mean curvature ``-sigma^2 laplacian / D`` (at most 1): at low noise, where data are smooth, the same
+correction is no stiffer, and a target can still be corrected there.
 """
 
 from __future__ import annotations
