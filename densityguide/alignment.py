@@ -117,6 +117,8 @@ def _alignment(
         numbers,
         rates,
         _State(x, v, omega),
+        kinds=_State("state", "state", "nats"),
+        path=flow.path,
         draw=tracking.drawer(trace, key, x, steer=False),
         watch=lambda y: y.omega,
     )

@@ -15,7 +15,7 @@ from densityguide.guidance import Guidance, Moment, limit
 from densityguide.noise import Noise
 from densityguide.tracking import Probes
 
-__all__ = ["Guided", "State"]
+__all__ = ["KINDS", "Guided", "State"]
 
 
 class State(NamedTuple):
@@ -23,6 +23,9 @@ class State(NamedTuple):
     log_density: Array  # [K] replicates; [0] without a trace
     steering: Array
     unmet: Array
+
+
+KINDS = State("state", "nats", "nats", "nats")
 
 
 class Guided(NamedTuple):

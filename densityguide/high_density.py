@@ -187,6 +187,8 @@ def _track_mode(
         numbers,
         rates,
         _State(x, jnp.zeros((), x.dtype)),
+        kinds=_State("state", "nats"),
+        path=path,
         draw=tracking.drawer(trace, key, x, steer=False),
     )
     failed = (solved.status & int(Status.NON_FINITE)) != 0

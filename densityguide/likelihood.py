@@ -94,7 +94,8 @@ def _log_density(
         _State(start, jnp.zeros((trace.probes,), x.dtype)),
         draw=tracking.drawer(trace, key, x, steer=False),
         watch=lambda y: y.log_density,
-        units=lambda y: _State(False, True),
+        kinds=_State("state", "nats"),
+        path=flow.path,
     )
     failed = solved.status != 0
     change = -jnp.mean(solved.y.log_density)

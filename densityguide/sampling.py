@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from densityguide import guidance as guiding
@@ -18,7 +18,8 @@ from densityguide.divergence import Trace
 from densityguide.errors import require, state
 from densityguide.flows import Flow
 from densityguide.guidance import Guidance, Profile
-from densityguide.guided import Guided, State
+from densityguide.guided import KINDS, Guided, State
+from densityguide.knots import Knots
 from densityguide.noise import Noise
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto
@@ -181,7 +182,8 @@ def decode(
         draw=tracking.drawer(trace, keys[0], x, steer=steered),
         brownian=None if noise is None else (keys[1], x.shape),
         watch=lambda y: y.log_density,
-        units=lambda y: State(False, True, True, True),
+        kinds=KINDS,
+        path=flow.path,
     )
     spent = extra.plus(solved.evaluations, field.tangents(steered))
     status = status | solved.status
@@ -237,20 +239,27 @@ def _profile(
     offset: Array,
 ) -> tuple[Profile, Spent]:
     """How natural log p runs: from the calibration, or from one plain solve of this latent."""
+    ends = solving.ends(numbers)
     if flow.calibration is not None:
-        times, log_density, _ = flow.calibration
-        share = _share(flow, times, log_density)
-        return Profile(times, log_density, share, start, offset), Spent.none()
-    if method.adaptive:
-        # The shape of the line needs no accuracy: the feedback and the end value hold anyway.
-        method = Method(solving.default_solver(), False, solving.DEFAULT_STEPS)
-        ends = solving.ends(numbers)
-        numbers = numbers._replace(knots=jnp.linspace(*ends, solving.DEFAULT_STEPS + 1))
-    method = dataclasses.replace(method, solver=solving.default_solver())
-    solved = _plain(method, trace, flow, x, key, numbers, lambda y: jnp.mean(y.log_density))
-    spent = Spent.none().plus(solved.evaluations, trace.tangents(flow.size))
-    share = _share(flow, numbers.knots, solved.path)
-    return Profile(numbers.knots, solved.path, share, start, offset), spent
+        # Looked up between this solve's own ends, which may be others than the calibration's.
+        measured = Knots(flow.calibration.times, flow.calibration.log_density)
+        times = jnp.linspace(*ends, measured.times.shape[0])
+        log_density = jax.vmap(measured)(times)
+        spent = Spent.none()
+    else:
+        # A coarse solve will do: the line's shape needs no accuracy, its end is exact anyway.
+        steps = max(8, numbers.knots.shape[0] // 4)
+        times = jnp.linspace(*ends, steps + 1)
+        if not method.adaptive:
+            index = np.linspace(0, numbers.knots.shape[0] - 1, steps + 1).round().astype(int)
+            times = numbers.knots[np.unique(index)]
+        method = Method(solving.default_solver(), False, times.shape[0] - 1)
+        coarse = numbers._replace(knots=times)
+        solved = _plain(method, trace, flow, x, key, coarse, lambda y: jnp.mean(y.log_density))
+        log_density = solved.path
+        spent = Spent.none().plus(solved.evaluations, trace.tangents(flow.size))
+    share = _share(flow, times, log_density)
+    return Profile(times, log_density, share, start, offset), spent
 
 
 def _plain(method, trace, flow, x, key, numbers, watch) -> solving.Solved:
@@ -263,6 +272,8 @@ def _plain(method, trace, flow, x, key, numbers, watch) -> solving.Solved:
         State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start)),
         draw=tracking.drawer(trace, key, x, steer=False),
         watch=watch,
+        kinds=KINDS,
+        path=flow.path,
     )
 
 

@@ -188,6 +188,8 @@ def _tracked(
         numbers,
         increment,
         _State(x, start),
+        kinds=_State("state", "nats"),
+        path=flow.path,
         draw=draw or tracking.drawer(trace, key_probe, x, steer=False),
         brownian=(key_noise, x.shape if shape is None else shape),
         watch=lambda y: y.log_density,

@@ -21,8 +21,10 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from densityguide import grids
+from densityguide.coordinates import Coordinates
 from densityguide.errors import concrete, number, require
 from densityguide.flows import Flow
+from densityguide.paths import Path
 
 __all__ = ["Method", "Numbers", "Solved", "Status", "ends", "plan", "solve", "solver_named"]
 
@@ -253,33 +255,37 @@ def solve(
     field: Callable[[Array, Any, Any], Any],
     y0: Any,
     *,
+    kinds: Any,
+    path: Path | None = None,
     draw: Callable[[Array], Any] = lambda step: None,
     brownian: tuple[Array, tuple[int, ...]] | None = None,
     watch: Callable[[Any], Any] | None = None,
-    units: Callable[[Any], Any] | None = None,
 ) -> Solved:
     """Solve from the first knot to the last.
 
     Args:
         field: ``(t, y, drawn) -> dy/dt``; with ``brownian`` instead
             ``(t, y, drawn, dt, dw) -> dy``, the increment over a step.
+        kinds: like ``y0``, "state" for leaves that scale with x and "nats" for those measured in
+            nats, which have an absolute tolerance of their own.
+        path: the flow's, for the coordinates of the solve; see ``densityguide.coordinates``.
         draw: ``step -> drawn``, what a step's evaluations share (probes); step 0 throughout an
             adaptive solve, whose field must be deterministic.
         brownian: ``(key, shape)`` of the noise; step n uses ``fold_in(key, n)``.
         watch: ``y -> pytree`` recorded at every knot of a fixed grid.
-        units: ``y -> pytree of bools`` marking leaves measured in nats, which have an absolute
-            tolerance of their own.
     """
     # bf16 and TF32 products are not good enough for log p of thousands of nats; a user's own
     # jax_default_matmul_precision wins.
     precision = jax.config.jax_default_matmul_precision or "float32"
     with jax.default_matmul_precision(precision):
+        coordinates = Coordinates(path, kinds)
         if method.adaptive:
-            return _adaptive(method, numbers, field, y0, draw, units)
-        return _fixed(method, numbers.knots, field, y0, draw, brownian, watch)
+            return _adaptive(method, numbers, field, y0, draw, coordinates)
+        return _fixed(method, numbers.knots, field, y0, draw, brownian, watch, coordinates)
 
 
-def _fixed(method, knots, field, y0, draw, brownian, watch) -> Solved:
+def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solved:
+    field = coordinates.field(field) if brownian is None else coordinates.increment(field)
     solver, steps = method.solver, knots.shape[0] - 1
 
     def term(step, width):
@@ -290,18 +296,22 @@ def _fixed(method, knots, field, y0, draw, brownian, watch) -> Solved:
         return _Stochastic(field, normal * jnp.sqrt(jnp.abs(width)))
 
     def body(carry, xs):
-        y, state, fine = carry
+        y, state, fine, reached = carry
         step, t0, t1 = xs
         new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, draw(step), state, False)
         fine = fine & _finite(new)
         new = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, y)
-        return (new, state, fine), None if watch is None else watch(new)
+        reached = jnp.where(fine, t1, reached)
+        seen = None if watch is None else watch(coordinates.leave(new, reached))
+        return (new, state, fine, reached), seen
 
     zero = jnp.zeros((), jnp.int32)
     first = term(zero, knots[1] - knots[0])
-    state = solver.init(first, knots[0], knots[1], y0, draw(zero))
+    start = coordinates.enter(y0, knots[0])
+    state = solver.init(first, knots[0], knots[1], start, draw(zero))
     xs = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
-    (y, _, fine), path = lax.scan(body, (y0, state, _finite(y0)), xs)
+    (y, _, fine, reached), path = lax.scan(body, (start, state, _finite(y0), knots[0]), xs)
+    y = coordinates.leave(y, reached)
     if watch is not None:
         path = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), watch(y0), path)
     first_extra = int(getattr(solver, "tableau", None) is not None and solver.tableau.fsal)
@@ -310,23 +320,25 @@ def _fixed(method, knots, field, y0, draw, brownian, watch) -> Solved:
     return Solved(y, status, evaluations, path)
 
 
-def _adaptive(method, numbers, field, y0, draw, units) -> Solved:
+def _adaptive(method, numbers, field, y0, draw, coordinates) -> Solved:
+    field = coordinates.field(field)
     start, stop = ends(numbers)
     span = stop - start
+    begin = coordinates.enter(y0, start)
     # Leaves in nats are solved as changes in units of their own tolerance, since diffrax has
     # one absolute tolerance for all.
-    in_nats = jax.tree.map(lambda _: False, y0) if units is None else units(y0)
+    kinds = coordinates.kinds
     unit = numbers.atol / numbers.log_density_atol
 
     def scaled(y):
-        return jax.tree.map(lambda a, o, nats: (a - o) * unit if nats else a, y, y0, in_nats)
+        return jax.tree.map(lambda a, o, k: (a - o) * unit if k == "nats" else a, y, begin, kinds)
 
     def restored(y):
-        return jax.tree.map(lambda a, o, nats: a / unit + o if nats else a, y, y0, in_nats)
+        return jax.tree.map(lambda a, o, k: a / unit + o if k == "nats" else a, y, begin, kinds)
 
     def rescaled(tau, y, drawn):
         dy = field(start + span * tau, restored(y), drawn)
-        return jax.tree.map(lambda d, nats: d * span * (unit if nats else 1.0), dy, in_nats)
+        return jax.tree.map(lambda d, k: d * span * (unit if k == "nats" else 1.0), dy, kinds)
 
     def norm(errors):
         # One norm over x and log p together would let log p exceed its tolerance sqrt(D)-fold.
@@ -339,7 +351,7 @@ def _adaptive(method, numbers, field, y0, draw, units) -> Solved:
         t0=0.0,
         t1=1.0,
         dt0=0.01,
-        y0=scaled(y0),
+        y0=scaled(begin),
         args=draw(jnp.zeros((), jnp.int32)),
         stepsize_controller=diffrax.PIDController(
             rtol=numbers.rtol, atol=numbers.atol, norm=norm, dtmin=1e-7, force_dtmin=False
@@ -348,7 +360,8 @@ def _adaptive(method, numbers, field, y0, draw, units) -> Solved:
         throw=False,
         adjoint=_ADJOINTS[method.adjoint](),
     )
-    y = restored(jax.tree.map(lambda a: a[-1], solution.ys))
+    # Of an unfinished solve the time reached is not kept: its x is on the scale of the end.
+    y = coordinates.leave(restored(jax.tree.map(lambda a: a[-1], solution.ys)), stop)
     done = solution.result == diffrax.RESULTS.successful
     finite = _finite(y)
     y = jax.tree.map(lambda a, o: jnp.where(finite, a, o), y, y0)

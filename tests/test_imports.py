@@ -12,10 +12,10 @@ PACKAGE = Path(densityguide.__file__).parent
 
 # A room may import rooms of its own floor and of those below; the rooms are files or folders.
 FLOORS = {
-    "ground": "errors clocks paths predictions priors grids knots divergence parallel",
+    "ground": "errors clocks paths coordinates predictions priors grids knots divergence parallel",
     "flows": "flows worlds rewiring",
-    "engine": "guidance noise tracking solve",
-    "verbs": "sampling likelihood alignment sde polish",
+    "engine": "guidance noise tracking guided solve",
+    "verbs": "rescaling sampling likelihood alignment sde polish",
     "verbs of verbs": "matching verify reports calibration high_density",
     "data": "data",
     "models": "models",
