@@ -116,7 +116,8 @@ def plan(
             of knots from the prior's end to the data's.
         solver: an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`.
         rtol, atol: tolerances for x; either makes the solve adaptive.
-        log_density_atol: absolute tolerance of log p in nats (adaptive; default: atol).
+        log_density_atol: absolute tolerance of log p in nats (adaptive; default: atol); ``rtol``
+            applies to its change.
         max_steps: bound on adaptive steps (default 1024).
         adjoint: "reverse" or "forward": which mode of autodiff an adaptive solve supports
             (fixed grids support both).

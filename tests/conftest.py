@@ -18,6 +18,19 @@ def float64(request):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiles(request):
+    """The laws are small programs: most of their time is compilation, so leave out its passes.
+
+    Subfolders run networks, whose programs are worth optimising.
+    """
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, request.path.parent == HERE and request.path.name != "test_readme.py")
+    yield
+    jax.config.update(name, before)
+
+
 @pytest.fixture(scope="session")
 def worlds():
     """The pinned mixtures by name: ``worlds("mixture12", path)``; see ``oracles.world``."""

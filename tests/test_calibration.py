@@ -40,10 +40,11 @@ def test_calibrated_target_needs_no_plain_solve_and_lands():
     out = decode(flow, x, goal, dg.target, steps=64)
     bare = decode(world("mixture32"), x, goal, dg.target, steps=64)
     assert int(out.evaluations[0]) == 193
-    assert int(bare.evaluations[0]) == 2 * 193
+    assert 193 < int(bare.evaluations[0]) < 250  # a coarse plain solve first
     assert np.sqrt(np.mean((closed_form(flow, out.x) - goal) ** 2)) < 0.02
 
 
+@pytest.mark.slow
 def test_calibrated_half_is_the_plain_flow():
     flow = dg.calibrate(world("mixture12"), jax.random.key(0), count=16, batch=16, steps=16)
     x = latents(flow, 4)

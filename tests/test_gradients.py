@@ -70,11 +70,11 @@ ADAPTIVE = {"rtol": 1e-9, "solver": diffrax.Dopri8(scan_kind="bounded"), "max_st
     [
         (density, FIXED),
         (guided, FIXED),
-        (targeted, FIXED),
+        pytest.param(targeted, FIXED, marks=pytest.mark.slow),
         (alignment, FIXED),
         (noisy, FIXED),
-        (density, ADAPTIVE),
-        (guided, ADAPTIVE),
+        pytest.param(density, ADAPTIVE, marks=pytest.mark.slow),
+        pytest.param(guided, ADAPTIVE, marks=pytest.mark.slow),
     ],
     ids=["density", "guided", "target", "alignment", "noise", "density-tol", "guided-tol"],
 )

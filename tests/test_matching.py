@@ -61,6 +61,7 @@ def test_every_root_is_counted_and_the_nearest_taken():
     assert abs(float(out.log_density) - goal) < 1e-6
 
 
+@pytest.mark.slow
 def test_no_score_is_needed_and_an_adaptive_solve_serves():
     world_flow = gaussian(3)
     plain = dg.cnf(

@@ -8,7 +8,7 @@ from oracles import decode, gaussian, latents, world
 from scipy import stats
 
 import densityguide as dg
-from densityguide.sampling import chi_quantile
+from densityguide.rescaling import chi_quantile
 
 
 @pytest.mark.parametrize("size", [1, 2, 12, 256, 3072])

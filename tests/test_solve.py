@@ -101,8 +101,8 @@ def test_running_out_of_steps_is_a_status(truth):
 def test_tolerance_is_met_by_log_density_on_its_own(truth):
     """A loose x and a tight log p: log p's own tolerance decides the steps."""
     flow, x, _exact = truth
-    loose = decode(flow, x, rtol=1e-4, atol=1e-4)
-    tight = decode(flow, x, rtol=1e-4, atol=1e-4, log_density_atol=1e-7)
+    loose = decode(flow, x, rtol=1e-9, atol=1e-3)
+    tight = decode(flow, x, rtol=1e-9, atol=1e-3, log_density_atol=1e-7)
     assert (np.asarray(tight.evaluations) > 1.4 * np.asarray(loose.evaluations)).all()
     gap = rms(loose.log_density - closed_form(flow, loose.x))
     assert rms(tight.log_density - closed_form(flow, tight.x)) < 0.1 * gap
@@ -146,6 +146,7 @@ def test_knots_given_as_an_array_are_the_grid(truth):
     assert float(jnp.abs(uniform.x - named.x).max()) > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 0.0), (2.0, -3.0)])
 @pytest.mark.parametrize("options", [{"steps": 40, "solver": diffrax.Tsit5()}, {"rtol": 1e-9}])
 def test_any_cnf_in_either_direction_of_time(ends, options):

@@ -105,6 +105,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_wirings_pass(name, data):
     report = dg.verify(RIGHT[name], jax.random.key(0), data=data)

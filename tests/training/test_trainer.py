@@ -30,6 +30,7 @@ def same(a, b):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+@pytest.mark.slow
 def test_resume_is_bit_identical_and_exports(tmp_path):
     whole = train(TINY, tmp_path / "whole", progress=False)
     train(TINY, tmp_path / "parts", stop_at=3, progress=False)
