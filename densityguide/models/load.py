@@ -8,7 +8,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from densityguide import paths
 from densityguide.data.transforms import Dequantise
@@ -44,7 +44,7 @@ def save_calibration(folder: str | os.PathLike, calibration: Calibration) -> Non
     """Write a calibration beside a model's weights, whole or not at all."""
     path = Path(folder) / "calibration.safetensors"
     part = path.with_suffix(".part")
-    save_file({key: np.asarray(value) for key, value in calibration._asdict().items()}, part)
+    part.write_bytes(save({key: np.asarray(value) for key, value in calibration._asdict().items()}))
     part.replace(path)
 
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from densityguide import data
 from densityguide.calibration import calibrate
-from densityguide.divergence import orthogonal
+from densityguide.divergence import exact, orthogonal
 from densityguide.models import card as cards
 from densityguide.models import weights
 from densityguide.models.build import build, size
 from densityguide.models.load import load, save_calibration
 from densityguide.predictions import score_from
+from densityguide.tracking import SMALL
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
 from densityguide.training.loss import path_of
@@ -134,6 +135,8 @@ def export(
     cards.write(out / "card.json", card)
     if calibration:
         key = jax.random.key(config.seed + 1)
-        flow = calibrate(load(out), key, count=calibration, divergence=orthogonal(2), steps=48)
+        flow = load(out)
+        trace = exact() if flow.size <= SMALL else orthogonal(2)
+        flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
         save_calibration(out, flow.calibration)
     return card
