@@ -64,26 +64,23 @@ def candidates(flow: Flow) -> Iterator[Candidate]:
     )
     for clock, advice in _clocks(field.clock):
         yield Candidate(advice, _rewire(flow, clock=clock))
+    # Before the paths: for some predictions it is the variance-preserving path by another name.
+    yield Candidate(
+        "the network seems to expect its input at unit variance: pass it "
+        "x / sqrt(alpha^2 + sigma^2) (c_in of EDM), or it was trained on another path: see path=",
+        _rewire(
+            flow, apply=_ScaledInput(field.apply, field.clock, field.path), clock=clocks.log_snr
+        ),
+    )
     for path in (paths.variance_preserving(), paths.variance_exploding(), paths.linear()):
         if path != field.path and (name != "v" or path.preserves_variance):
             yield Candidate(
                 f"the network seems to be trained on another path: set path=paths.{path.name}()",
                 _rewire(flow, path=path),
             )
-    yield Candidate(
-        "the network seems to expect a scaled input (c_in of EDM): "
-        "pass it x / sqrt(1 + sigma^2 / alpha^2)",
-        _rewire(flow, apply=_ScaledInput(field.apply, field.clock), clock=clocks.log_snr),
-    )
 
 
 def _clocks(clock: Callable[[Array], Array]) -> Iterator[tuple[Callable, str]]:
-    yield (
-        _Then(clock, flip=True),
-        "the network's time seems to run the other way: reverse clock= (t for 1 - t, or -log_snr)",
-    )
-    for factor in (1000.0, 1e-3):
-        yield _Then(clock, factor), f"the network's time seems to be {factor:g} times clock="
     known = {
         "clocks.log_snr": clocks.log_snr,
         "clocks.flow_time": clocks.flow_time,
@@ -95,6 +92,12 @@ def _clocks(clock: Callable[[Array], Array]) -> Iterator[tuple[Callable, str]]:
     for label, other in known.items():
         if other != clock:
             yield other, f"the network seems to be trained with another time: set clock={label}"
+    yield (
+        _Then(clock, flip=True),
+        "the network's time seems to run the other way: reverse clock= (t for 1 - t, or -log_snr)",
+    )
+    for factor in (1000.0, 1e-3):
+        yield _Then(clock, factor), f"the network's time seems to be {factor:g} times clock="
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ class _ScaledInput:
 
     apply: Callable[..., Array]
     clock: Callable[[Array], Array]
+    path: paths.Path
 
     def __call__(self, *args: Any) -> Array:
         *params, x, log_snr = args
-        scaled = x / jnp.sqrt(1.0 + jnp.exp(-log_snr))
+        scaled = x / jnp.hypot(self.path.alpha(log_snr), self.path.sigma(log_snr))
         return self.apply(*params, scaled, self.clock(log_snr))

@@ -171,6 +171,8 @@ def test_kinks_low_precision_randomness_and_nan_are_named():
         jnp.asarray(rng.normal(size=(64, 12)) / 8),
     ]
 
+    data = rng.normal(size=(16, 12))
+
     def network(activation, dtype=jnp.float32, extra=lambda: 0.0):
         def apply(params, x, t):
             hidden = activation(3 * (x @ params[0]))
@@ -179,7 +181,7 @@ def test_kinks_low_precision_randomness_and_nan_are_named():
         flow = dg.diffusion(
             apply, params=weights, path=VP, prediction="noise", log_snr=(-8, 8), shape=(12,)
         )
-        return dg.verify(flow, jax.random.key(0), count=16, steps=6)
+        return dg.verify(flow, jax.random.key(0), data=data, steps=6)
 
     def failed(report):
         return {check.name for check in report.checks if check.passed is False}
