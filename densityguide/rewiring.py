@@ -64,14 +64,14 @@ def candidates(flow: Flow) -> Iterator[Candidate]:
     )
     for clock, advice in _clocks(field.clock):
         yield Candidate(advice, _rewire(flow, clock=clock))
-    # Before the paths: for some predictions it is the variance-preserving path by another name.
-    yield Candidate(
-        "the network seems to expect its input at unit variance: pass it "
-        "x / sqrt(alpha^2 + sigma^2) (c_in of EDM), or it was trained on another path: see path=",
-        _rewire(
-            flow, apply=_ScaledInput(field.apply, field.clock, field.path), clock=clocks.log_snr
-        ),
-    )
+    if field.path == paths.variance_exploding():
+        # Before the paths: for some predictions it is the variance-preserving one by another name.
+        scaled = _ScaledInput(field.apply, field.clock)
+        yield Candidate(
+            "the network seems to expect a scaled input (c_in of EDM): pass it "
+            "x / sqrt(1 + sigma^2), or see path=",
+            _rewire(flow, apply=scaled, clock=clocks.log_snr),
+        )
     for path in (paths.variance_preserving(), paths.variance_exploding(), paths.linear()):
         if path != field.path and (name != "v" or path.preserves_variance):
             yield Candidate(
@@ -114,9 +114,8 @@ class _ScaledInput:
 
     apply: Callable[..., Array]
     clock: Callable[[Array], Array]
-    path: paths.Path
 
     def __call__(self, *args: Any) -> Array:
         *params, x, log_snr = args
-        scaled = x / jnp.hypot(self.path.alpha(log_snr), self.path.sigma(log_snr))
+        scaled = x / jnp.sqrt(1.0 + jnp.exp(-log_snr))
         return self.apply(*params, scaled, self.clock(log_snr))
