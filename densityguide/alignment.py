@@ -29,11 +29,13 @@ __all__ = ["ScoreAlignment", "score_alignment"]
 class ScoreAlignment(NamedTuple):
     """``value`` = d log p_0(x_0) / d direction, nats per unit of the direction; ``cosine`` between
     the pushed direction and the score at x_0 (nan without a score); ``standard_error`` of the
-    value from its trace estimate (0 with the score, or exact); ``x`` = x_0 / alpha."""
+    value from its trace estimate (0 with the score, or exact) with its degrees of freedom;
+    ``x`` = x_0 / alpha."""
 
     value: Array
     cosine: Array
     standard_error: Array
+    degrees_of_freedom: Array
     x: Array
     pushed: Array
     evaluations: Array
@@ -124,7 +126,7 @@ def _alignment(
     )
     end, pushed = solved.y.x, solved.y.v
     cosine = jnp.full((), jnp.nan, x.dtype)
-    error = jnp.zeros((), x.dtype)
+    error, degrees = jnp.zeros((), x.dtype), jnp.full((), jnp.inf, x.dtype)
     value = cosine
     if flow.has_score:
         score = flow.field(flow.params, end, solving.ends(numbers)[1])[1]
@@ -132,7 +134,7 @@ def _alignment(
         cosine = value / (jnp.linalg.norm(score) * jnp.linalg.norm(pushed))
     if trace is not None:
         value = jnp.mean(solved.y.omega)
-        error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.omega)
+        error, degrees = tracking.pooled_error(trace, method.pooled, solved.path, solved.y.omega)
     failed = solved.status != 0
     value, cosine, error = (jnp.where(failed, jnp.nan, a) for a in (value, cosine, error))
     scale = flow.end_scale()
@@ -141,6 +143,7 @@ def _alignment(
         value=value,
         cosine=cosine,
         standard_error=error,
+        degrees_of_freedom=degrees,
         x=(end / scale).astype(x.dtype),
         pushed=(pushed / scale).astype(x.dtype),
         evaluations=solved.evaluations,

@@ -40,7 +40,7 @@ def calibrate(
         count: natural samples, ``batch`` at a time.
 
     Raises:
-        ValueError: no score or path, an adaptive solve, or D above 256 without a trace.
+        ValueError: no score, an adaptive solve, or D above 256 without a trace.
     """
     require(flow.has_score, "calibrate needs a score: pass score= to densityguide.cnf")
     require(key is not None, "calibrate needs key=: pass jax.random.key(...)")
@@ -67,7 +67,7 @@ def _calibrate(
     times = numbers.knots
 
     def fluctuation(x: Array, t: Array, key: Array) -> Array:
-        """Replicates [K] of h, or of the CNF's zero."""
+        """Replicates [K] of h (without a path: with sigma = 1)."""
         local = evaluate(flow, x, t, tangents=True)
         probes = None
         if trace.draw is not None:
@@ -86,7 +86,7 @@ def _calibrate(
 
     keys = jax.random.split(key, count)
     log_density, square = jax.lax.map(one, keys, batch_size=min(batch, count))
-    # E h = 0 exactly, so the second moment is the variance.
+    # E h = 0 for a true score, so the second moment is the variance; a network's bias enters it.
     spread = jnp.sqrt(jnp.maximum(jnp.mean(square, axis=0), 0.0))
     mean = jnp.mean(log_density, axis=0)
     rising = times[-1] > times[0]

@@ -198,7 +198,10 @@ def _is_ours(error: BaseException) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        status = int(app(arguments, standalone_mode=False) or 0)
+        if status == 130:  # typer's own reading of Ctrl-C
+            print("interrupted", file=sys.stderr)
+        return status
     except (ValueError, FileNotFoundError) as error:
         if not _is_ours(error):
             raise

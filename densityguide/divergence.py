@@ -7,8 +7,8 @@ through the linear map; no D x D array is ever built.
 * Hutchinson (1990): ``E[v^T J v] = tr J`` for ``v`` with identity covariance. Rademacher ``v``
   has the least variance among independent entries, ``2 (|J|_F^2 - sum_i J_ii^2)`` for
   symmetric J.
-* orthogonal: the probes of successive steps are distinct rows of one randomly signed and
-  permuted Hadamard matrix, so that over D steps off-diagonal terms cancel exactly.
+* orthogonal: the probes of successive evaluations are distinct rows of one randomly signed and
+  permuted Hadamard matrix, so that over D of them off-diagonal terms cancel exactly.
 
 A ``Trace`` is data compared by value: building one twice does not compile twice.
 """
@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from densityguide.errors import require
+from densityguide.errors import count, floating, require
 
 __all__ = ["Draw", "Trace", "apply", "divergence", "exact", "hutchinson", "orthogonal"]
 
@@ -33,7 +33,7 @@ Draw = Callable[[Array, Array, int, tuple[int, ...], jnp.dtype], Array]
 
 @dataclass(frozen=True)
 class Trace:
-    """How to take a trace: ``draw(key, step, probes, shape, dtype) -> [probes, *shape]``,
+    """How to take a trace: ``draw(key, index, probes, shape, dtype) -> [probes, *shape]``,
     or ``draw=None`` for the exact trace in chunks."""
 
     draw: Draw | None
@@ -51,14 +51,13 @@ class Trace:
 
 def exact(chunk: int | None = None) -> Trace:
     """The exact trace from D tangents, ``chunk`` at a time (default: 64)."""
-    require(chunk is None or chunk >= 1, f"chunk must be at least 1, got {chunk}")
-    return Trace(None, 1, chunk)
+    return Trace(None, 1, None if chunk is None else count(chunk, 1, "chunk"))
 
 
 def hutchinson(
     probes: int = 2, distribution: Literal["rademacher", "gaussian"] = "rademacher"
 ) -> Trace:
-    """Independent random probes, fresh at every step of a fixed grid.
+    """Independent random probes, fresh at every evaluation of a fixed grid.
 
     Each probe is a replicate of the whole solve, and their spread is the error bar; one probe
     has none, so ``probes`` must be at least 2.
@@ -72,11 +71,12 @@ def hutchinson(
 
 
 def orthogonal(probes: int = 2) -> Trace:
-    """Replicate streams of orthogonal probes, cycled over the steps of a fixed grid.
+    """Replicate streams of orthogonal probes, cycled over the evaluations of a fixed grid.
 
-    Stream k at step n uses row ``perm_k(n)`` of a Sylvester-Hadamard matrix of the next power
-    of two, cut to D columns and signed at random: each probe is Rademacher on its own, and
-    probes of one stream are (for D a power of two) orthogonal across steps.
+    Stream k at evaluation n uses row ``perm_k(n)`` of a Sylvester-Hadamard matrix of the next
+    power of two, cut to D columns and signed at random, anew after each cycle: each probe is
+    Rademacher on its own, and probes of one stream are (for D a power of two) orthogonal across
+    evaluations.
     """
     return Trace(_hadamard, _replicates(probes))
 
@@ -89,22 +89,24 @@ def _replicates(probes: int) -> int:
     return probes
 
 
-def _rademacher(key: Array, step: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
-    return jax.random.rademacher(jax.random.fold_in(key, step), (probes, *shape), dtype)
+def _rademacher(key: Array, index: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
+    return jax.random.rademacher(jax.random.fold_in(key, index), (probes, *shape), dtype)
 
 
-def _gaussian(key: Array, step: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
-    return jax.random.normal(jax.random.fold_in(key, step), (probes, *shape), dtype)
+def _gaussian(key: Array, index: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
+    return jax.random.normal(jax.random.fold_in(key, index), (probes, *shape), dtype)
 
 
-def _hadamard(key: Array, step: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
+def _hadamard(key: Array, index: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
     size = prod(shape)
     order = 1 << max(size - 1, 1).bit_length()
 
     def stream(key: Array) -> Array:
-        key_sign, key_row = jax.random.split(key)
+        key_sign, key_row = jax.random.split(jax.random.fold_in(key, index // order))
         signs = jax.random.rademacher(key_sign, (size,), dtype)
-        row = jax.random.permutation(key_row, order)[step % order]
+        # An odd factor permutes the integers modulo a power of two.
+        factor, offset = jax.random.randint(key_row, (2,), 0, order, index.dtype)
+        row = ((index * (factor | 1)) ^ offset) & (order - 1)
         # Entry (i, j) of Sylvester's matrix is (-1)^popcount(i & j): no matrix is stored.
         parity = lax.population_count(row & jnp.arange(size, dtype=row.dtype)) & 1
         return (signs * (1 - 2 * parity).astype(dtype)).reshape(shape)
@@ -155,14 +157,19 @@ def divergence(
         ``(fn(x), tr(d fn/d x), standard error)``; the error is 0 for the exact trace.
 
     Raises:
-        ValueError: an estimator without a key.
+        ValueError: an estimator without a key, integers, an output of another shape.
     """
     trace = exact() if trace is None else trace
+    x = floating(x, "x", "convert it first")
     require(
         trace.is_exact or key is not None,
         "an estimated divergence needs key=: pass jax.random.key(...), or use exact()",
     )
     value, linear = jax.linearize(fn, x)
+    require(
+        jnp.shape(value) == x.shape,
+        f"a divergence needs outputs of the shape of the input {x.shape}, got {jnp.shape(value)}",
+    )
     probes = None
     if trace.draw is not None:
         probes = trace.draw(key, jnp.zeros((), jnp.int32), trace.probes, x.shape, x.dtype)

@@ -6,6 +6,7 @@ checked here; where they matter a verb reports them in its ``status`` instead.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["concrete", "floating", "number", "require", "state"]
+__all__ = ["concrete", "count", "floating", "number", "require", "scalar", "state"]
 
 
 def require(condition: bool, message: str) -> None:
@@ -24,7 +25,8 @@ def require(condition: bool, message: str) -> None:
 
 def concrete(value: Any) -> np.ndarray | None:
     """The value as NumPy if it is known before tracing, else None."""
-    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    return None if traced else np.asarray(value)
 
 
 def number(value: Any, name: str) -> Array:
@@ -40,6 +42,30 @@ def number(value: Any, name: str) -> Array:
         raise ValueError(f"{name} must be a real number, got {value!r}: pass a float")
     # An explicit convert keeps weak and strong types from giving two traces.
     return jax.lax.convert_element_type(array, jnp.result_type(float))
+
+
+def scalar(value: Any, name: str) -> Array:
+    """One number; sweeping is ``jax.vmap``'s business. If known it must not be nan."""
+    array = number(value, name)
+    if array.ndim:
+        raise ValueError(f"{name} must be one number, got shape {array.shape}: sweep with jax.vmap")
+    known = concrete(array)
+    if known is not None and np.isnan(known):
+        raise ValueError(f"{name} must be a number, got nan")
+    return array
+
+
+def count(value: Any, least: int, name: str) -> int:
+    """A static integer of at least ``least``; NumPy's integers will do."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        whole = operator.index(value)
+    except TypeError:
+        whole = least - 1
+    if whole < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return whole
 
 
 def floating(value: Any, name: str, what: str) -> Array:

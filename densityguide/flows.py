@@ -251,10 +251,11 @@ def cnf(
 
     Args:
         velocity: ``(params, x, t) -> dx/dt`` for ONE sample (``(x, t)`` without ``params``).
-        prior: anything with ``sample(key)`` and ``log_prob(x)``.
+        prior: any pytree with ``sample(key)`` and ``log_prob(x)``; see ``densityguide.priors``.
         interval: ``(time of the prior, time of the data)``, in either order of size.
         shape: of one sample.
         score: ``(params, x, t) -> grad log p_t(x)``, needed by density guidance only.
+        transform: declared data transform, needed by ``bits_per_dim``.
 
     Raises:
         ValueError: unusable prior, equal ends, or outputs of another shape than the input.

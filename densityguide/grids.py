@@ -64,7 +64,7 @@ def ddpm(start: ArrayLike, stop: ArrayLike, steps: int, betas: ArrayLike | None 
     interpolated linearly in the index and continued linearly beyond the table's ends.
     """
     start, stop = jnp.asarray(start), jnp.asarray(stop)
-    table = ddpm_log_snr(betas)
+    table = jnp.asarray(ddpm_log_snr(betas))
     first, last = _index_of(start, table), _index_of(stop, table)
     knots = _value_at(first + (last - first) * _unit(steps, start), table)
     return _pinned(knots, start, stop)

@@ -30,7 +30,7 @@ from jax import Array
 from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
-from densityguide.errors import concrete, number, require
+from densityguide.errors import concrete, number, require, scalar
 from densityguide.flows import Flow
 from densityguide.knots import Knots
 
@@ -94,9 +94,15 @@ def _at(value: Array | Knots, t: Array) -> Array:
 
 
 def _cap(cap: ArrayLike) -> Array:
-    known = concrete(cap)
-    require(known is None or bool(known > 0), f"cap must be positive, got {cap}")
-    return number(cap, "cap")
+    known, cap = concrete(cap), scalar(cap, "cap")
+    require(known is None or bool(known > 0), f"cap must be positive, got {known}")
+    return cap
+
+
+def _gain(gain: ArrayLike) -> Array:
+    known, gain = concrete(gain), scalar(gain, "gain")
+    require(known is None or bool(known >= 0), f"gain must not be negative, got {known}")
+    return gain
 
 
 def _normal_quantile(q: ArrayLike | Knots) -> Array | Knots:
@@ -107,7 +113,7 @@ def _normal_quantile(q: ArrayLike | Knots) -> Array | Knots:
         known is None or bool(((known > 0) & (known < 1)).all()),
         f"q must lie in (0, 1), got {known}: 0.5 is the plain flow, larger q larger log p",
     )
-    z = ndtri(number(values, "q"))
+    z = ndtri(number(values, "q") if isinstance(q, Knots) else scalar(q, "q"))
     return Knots(q.times, z) if isinstance(q, Knots) else z
 
 
@@ -116,7 +122,7 @@ def limit(requested: Array, natural: Array, cap: Array) -> Array:
     two continuous derivatives, so a solver keeps its order."""
     tiny = jnp.finfo(natural.dtype).tiny ** 0.5
     ratio = requested / jnp.maximum(natural, tiny)
-    half = 0.5 * cap
+    half = jnp.minimum(0.5 * cap, 1e6)  # finite, so that no inf * 0 reaches a gradient
     beyond = jnp.maximum(jnp.abs(ratio) - half, 0.0)
     inside = jnp.clip(ratio, -half, half)
     limited = natural * (inside + jnp.sign(ratio) * half * jnp.tanh(beyond / half))
@@ -198,8 +204,8 @@ def budget(
         "budget takes nats or bits_per_dim=, exactly one of them",
     )
     if nats is not None:
-        return Guidance(number(nats, "nats"), _cap(cap), _budget_rate, name="budget")
-    bits = number(bits_per_dim, "bits_per_dim")
+        return Guidance(scalar(nats, "nats"), _cap(cap), _budget_rate, name="budget")
+    bits = scalar(bits_per_dim, "bits_per_dim")
     return Guidance(bits, _cap(cap), _bits_budget_rate, name="budget")
 
 
@@ -242,7 +248,7 @@ def schedule(line: Knots, *, gain: ArrayLike = 1.0, cap: ArrayLike = DEFAULT_CAP
     the tracked log p, all of the state x (not x / alpha). The line must span the flow's interval
     and should begin at the latent's own log p; the feedback closes any gap as exp(-gain t)."""
     require(isinstance(line, Knots), "schedule needs densityguide.knots(times, log_p)")
-    params = _Following(line, number(gain, "gain"))
+    params = _Following(line, _gain(gain))
     return Guidance(params, _cap(cap), _follow, ("trace",), name="schedule")
 
 
@@ -269,7 +275,7 @@ def target(
         known is None or bool(np.isfinite(known).all()),
         f"target must be a finite number of nats, got {log_density}",
     )
-    params = (number(log_density, "target"), number(gain, "gain"))
+    params = (scalar(log_density, "target"), _gain(gain))
     return Guidance(params, _cap(cap), _follow, ("trace",), _aim, "target")
 
 
@@ -291,12 +297,26 @@ def check(guidance: Guidance, flow: Flow) -> None:
         f"{name} guidance needs a calibration: call flow = densityguide.calibrate(flow, key)",
     )
     if isinstance(guidance.params, _Following):
-        times, ends = concrete(guidance.params.line.times), [concrete(t) for t in flow.interval]
-        if times is not None and all(end is not None for end in ends):
-            first, last = min(ends), max(ends)
-            slack = 1e-5 * (last - first)
-            require(
-                bool(times[0] <= first + slack and times[-1] >= last - slack),
-                f"a schedule must span the flow's interval {first:g} .. {last:g}, its knots run "
-                f"from {times[0]:g} to {times[-1]:g}",
-            )
+        fine, times = concrete(_spans(guidance.params.line, flow)), guidance.params.line.times
+        require(
+            fine is None or bool(fine),
+            f"a schedule must span the flow's interval {flow.interval[0]} .. {flow.interval[1]}, "
+            f"its knots run from {times[0]} to {times[-1]}",
+        )
+
+
+def _spans(line: Knots, flow: Flow) -> Array:
+    first, last = jnp.minimum(*flow.interval), jnp.maximum(*flow.interval)
+    slack = 1e-5 * (last - first)
+    return (line.times[0] <= first + slack) & (line.times[-1] >= last - slack)
+
+
+def valid(guidance: Guidance, flow: Flow) -> Array:
+    """Whether the traced numbers of a guidance are in range: what `check` could not see."""
+    fine = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(guidance.params)]
+    fine.append(guidance.cap > 0)
+    if isinstance(guidance.params, _Following):
+        fine += [_spans(guidance.params.line, flow), guidance.params.gain >= 0]
+    elif guidance.prepare is _aim:
+        fine.append(guidance.params[1] >= 0)
+    return jnp.all(jnp.stack(fine))

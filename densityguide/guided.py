@@ -103,12 +103,12 @@ class Guided(NamedTuple):
     def _ito(self, form, local, unit, xi, phi, report, steer):
         """(rate at which projected noise lifts log p, what the drift takes back), nats per t.
 
-        Noise adds ``phi^2 / 2 tr(P H P)``, H the Hessian of log p. In the Stratonovich form the
-        two cancel identically.
+        Noise adds ``phi^2 / 2 tr(P H P) |dt|``, H the Hessian of log p. In the Stratonovich form
+        the two cancel identically.
         """
         if form in (None, "stratonovich"):
             return 0.0, 0.0
-        half = 0.5 * phi**2
+        half = 0.5 * phi**2 * jnp.sign(self.ends[1] - self.ends[0])
         if form == "ito_probe":
             # The step's own noise as the probe cancels the leading error path by path.
             across = _project(xi, unit)

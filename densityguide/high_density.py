@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
-from densityguide.errors import concrete, number, require, state
+from densityguide.errors import concrete, count, require, scalar, state
 from densityguide.flows import Flow, evaluate
 from densityguide.guidance import Guidance, Moment
 from densityguide.sampling import Sample, sample
@@ -34,7 +34,7 @@ def high_density(
     switch: ArrayLike,
     divergence: Trace | Auto | None = "auto",
     key: Array | None = None,
-    steps: int | None = None,
+    steps: tuple[int, int] | int | None = None,
     **options: Any,
 ) -> Sample:
     """Decode a latent into a region of high density (Algorithm 1).
@@ -47,53 +47,82 @@ def high_density(
 
     Args:
         switch: log-SNR, inside the flow's interval.
-        steps: of the two parts together, shared in proportion to their lengths.
+        steps: of the two parts, or their sum, shared evenly (default 64).
+        **options: of the solve, see ``densityguide.solve.plan``.
 
     Raises:
-        ValueError: no Gaussian path, or a switch outside the interval.
+        ValueError: no Gaussian path, or a switch outside the interval (a traced one becomes a
+            status).
     """
     x = state(latent, flow.shape, "latent")
     require(flow.path is not None, "high_density needs a Gaussian path")
+    require("polish" not in options, "high_density has no polish=: its log p is the tracked one")
     start, stop = flow.interval
-    at, known = number(switch, "switch"), concrete(switch)
-    first, last = concrete(start), concrete(stop)
-    total = solving.DEFAULT_STEPS if steps is None else steps
-    require(isinstance(total, int) and total >= 2, f"steps must be an integer >= 2, got {total!r}")
-    early = total // 2
-    if known is not None and first is not None and last is not None:
-        require(
-            bool(first < known < last),
-            f"switch must lie inside the log-SNR range ({first:g}, {last:g}), got {known:g}",
-        )
-        early = min(max(round(total * float((known - first) / (last - first))), 1), total - 1)
+    at, inside = scalar(switch, "switch"), _check_inside(switch, flow, "switch")
+    early, late = _share(steps, options)
     # Two solves, so that no step of a solver straddles the switch.
     before = flow.replace(interval=(start, at))
     after = flow.replace(interval=(at, stop))
     keys = (None, None) if key is None else jax.random.split(key)
-    plain = sample(before, x, divergence=divergence, key=keys[0], steps=early, **options)
+    plain = sample(before, x, divergence=divergence, key=keys[0], **early, **options)
     doubled = Guidance((), jnp.asarray(4.0), _natural, ("path",), name="high density")
     middle = plain.x * flow.path.alpha(at).astype(x.dtype)
     out = sample(
-        after, middle, guidance=doubled, divergence=divergence, key=keys[1], steps=total - early,
-        **options,
-    )  # fmt: skip
-    log_density = error = path = None
+        after, middle, guidance=doubled, divergence=divergence, key=keys[1], **late, **options
+    )
+    log_density = error = degrees = path = None
     if out.log_density is not None:
         # The second part took the prior's log p for its start: put the tracked one there.
         began = flow.prior.log_prob(middle)
         reached = plain.log_density - tracking.log_alpha_offset(before)
         log_density = out.log_density - began + reached
         error = jnp.hypot(plain.standard_error, out.standard_error)
+        degrees = _satterthwaite(plain, out)
         if out.path is not None:
             path = jnp.concatenate([plain.path, out.path[1:] - began + reached])
     return out._replace(
         log_density=log_density,
         standard_error=error,
+        degrees_of_freedom=degrees,
         path=path,
         evaluations=plain.evaluations + out.evaluations,
         tangents=plain.tangents + out.tangents,
-        status=plain.status | out.status,
+        status=plain.status | out.status | jnp.where(inside, 0, int(Status.INVALID)),
     )
+
+
+def _check_inside(value: ArrayLike, flow: Flow, name: str, *, closed: bool = False) -> Array:
+    """Whether a log-SNR lies in the range, ``closed`` at the noise end; raises where known."""
+    known, ends = concrete(value), [concrete(end) for end in flow.interval]
+    if known is not None and all(end is not None for end in ends):
+        first, last = ends
+        require(
+            bool(first < known < last or (closed and known == first)),
+            f"{name} must lie inside the log-SNR range ({first:g}, {last:g}), got {known:g}",
+        )
+    first, last = flow.interval
+    return (first < value) & (value < last) | (closed & (value == first))
+
+
+def _share(steps: Any, options: dict[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """``steps=`` of the two parts; nothing for adaptive solves."""
+    if options.keys() & {"rtol", "atol", "log_density_atol"}:
+        require(steps is None, "steps= and rtol=/atol= contradict each other: pass one of them")
+        return {}, {}
+    if steps is None or not isinstance(steps, (tuple, list)):
+        total = solving.DEFAULT_STEPS if steps is None else count(steps, 2, "steps")
+        steps = (total // 2, total - total // 2)
+    require(len(steps) == 2, f"steps must be a number or a pair, got {steps!r}")
+    early, late = (count(n, 1, "steps") for n in steps)
+    return {"steps": early}, {"steps": late}
+
+
+def _satterthwaite(first: Sample, second: Sample) -> Array:
+    """Degrees of freedom of the sum of two independent estimates."""
+    parts = jnp.stack([first.standard_error, second.standard_error]) ** 2
+    degrees = jnp.stack([first.degrees_of_freedom, second.degrees_of_freedom])
+    below = jnp.sum(parts**2 / degrees)
+    return jnp.where(below > 0, jnp.sum(parts) ** 2 / jnp.where(below > 0, below, 1.0), jnp.inf)
 
 
 class Mode(NamedTuple):
@@ -138,16 +167,12 @@ def track_mode(
     """
     x = state(x, flow.shape, "x")
     require(flow.path is not None, "track_mode needs a Gaussian path")
-    known, first, last = concrete(start), *(concrete(end) for end in flow.interval)
-    if known is not None and first is not None and last is not None:
-        require(
-            bool(first <= known < last),
-            f"start must lie inside the log-SNR range [{first:g}, {last:g}), got {known:g}",
-        )
+    inside = _check_inside(start, flow, "start", closed=True)
     trace = tracking.choose(flow, divergence, key, "track_mode")
-    part = flow.replace(interval=(number(start, "start"), flow.interval[1]))
+    part = flow.replace(interval=(scalar(start, "start"), flow.interval[1]))
     method, numbers = solving.plan(part, **options)
-    return _track_mode(method, trace, correction, part, x, key, numbers)
+    mode = _track_mode(method, trace, correction, part, x, key, numbers)
+    return mode._replace(status=mode.status | jnp.where(inside, 0, int(Status.INVALID)))
 
 
 @partial(jax.jit, static_argnames=("method", "trace", "correction"))

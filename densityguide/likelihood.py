@@ -12,9 +12,9 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import require, state
+from densityguide.errors import concrete, count, require, state
 from densityguide.flows import Flow, evaluate
-from densityguide.solve import Method, Numbers
+from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto, Probes
 
 __all__ = ["BitsPerDim", "LogDensity", "bits_per_dim", "log_density"]
@@ -24,11 +24,14 @@ class LogDensity(NamedTuple):
     """Log-density of one sample under the flow's own density.
 
     ``value`` in nats at noise level ``noise_level`` = sigma / alpha, with the ``standard_error``
-    of its trace estimate (0 when exact); ``latent`` is the encoded x_T.
+    of its trace estimate (0 when exact) and that error's ``degrees_of_freedom`` (inf when exact):
+    a 95% interval is ``scipy.stats.t.interval(0.95, degrees_of_freedom, value, standard_error)``.
+    ``latent`` is the encoded x_T.
     """
 
     value: Array
     standard_error: Array
+    degrees_of_freedom: Array
     latent: Array
     evaluations: Array
     tangents: Array
@@ -100,10 +103,11 @@ def _log_density(
     failed = solved.status != 0
     change = -jnp.mean(solved.y.log_density)
     value = flow.prior.log_prob(solved.y.x) + change + tracking.log_alpha_offset(flow)
-    error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.log_density)
+    error, degrees = tracking.pooled_error(trace, method.pooled, solved.path, solved.y.log_density)
     return LogDensity(
         value=jnp.where(failed, jnp.nan, value),
         standard_error=jnp.where(failed, jnp.nan, error),
+        degrees_of_freedom=degrees,
         latent=solved.y.x,
         evaluations=solved.evaluations,
         tangents=solved.evaluations * trace.tangents(flow.size),
@@ -154,10 +158,24 @@ def bits_per_dim(
         images.ndim == len(flow.shape) + 1 and images.shape[1:] == flow.shape,
         f"images must be [n, {', '.join(map(str, flow.shape))}], got {images.shape}",
     )
-    require(isinstance(draws, int) and draws >= 2, f"draws must be at least 2, got {draws}")
+    draws = count(draws, 2, "draws")
     require(key is not None, "bits_per_dim needs key=: dequantisation is random")
     tracking.choose(flow, divergence, key, "bits_per_dim")
     transform = flow.transform
+    require(
+        hasattr(transform, "log_jacobian"),
+        "the flow's transform must be callable as (x, key) and have log_jacobian(D): use "
+        "densityguide.data.transforms.Dequantise",
+    )
+    wrong = jnp.asarray(False)
+    if (levels := getattr(transform, "levels", None)) is not None:
+        known = concrete(images)
+        require(
+            known is None or not known.size or bool((known >= 0).all() and known.max() < levels),
+            f"images must hold integers from 0 to {levels - 1}, the model's levels, got "
+            + ("" if known is None or not known.size else f"{known.min()} to {known.max()}"),
+        )
+        wrong = jnp.any((images < 0) | (images >= levels), axis=range(1, images.ndim))
 
     def once(image: Array, key: Array) -> tuple[Array, Array]:
         key_image, key_trace = jax.random.split(key)
@@ -174,4 +192,5 @@ def bits_per_dim(
 
     keys = jax.random.split(key, images.shape[0])
     value, error, status = jax.lax.map(one, (images, keys))
+    status |= jnp.where(wrong, int(Status.INVALID), 0)
     return BitsPerDim(value, error, status, tracking.noise_level(flow))

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import concrete, number, require, state
+from densityguide.errors import concrete, count, require, scalar, state
 from densityguide.flows import Flow
 from densityguide.sampling import Sample, decode
 from densityguide.solve import Method, Numbers, Status
@@ -73,16 +73,24 @@ def match_log_density(
     """
     x = state(latent, flow.shape, "latent")
     known = concrete(target)
-    require(known is None or bool(np.isfinite(known)), f"target must be finite nats, got {target}")
-    require(0 < scales[0] < scales[1], f"scales must be 0 < low < high, got {scales}")
-    require(isinstance(scan, int) and scan >= 3, f"scan must be an integer >= 3, got {scan}")
+    require(
+        known is None or bool(np.isfinite(known).all()), f"target must be finite nats, got {target}"
+    )
+    goal, ends = scalar(target, "target"), tuple(scalar(end, "scales") for end in scales)
+    low, high = (concrete(end) for end in scales)
+    require(
+        low is None or high is None or bool(0 < low < high),
+        f"scales must be 0 < low < high, got {scales}",
+    )
+    scan = count(scan, 3, "scan")
     trace = tracking.choose(flow, divergence, key, "match_log_density")
     if tolerance is None:
         tolerance = 1e-7 if x.dtype == jnp.float64 else 1e-3
     # Newton pushes a tangent through the solve.
     method, numbers = solving.plan(flow, **{"adjoint": "forward", **options})
-    ends = (number(scales[0], "scales"), number(scales[1], "scales"))
-    goal, tolerance = number(target, "target"), number(tolerance, "tolerance")
+    known = concrete(tolerance)
+    require(known is None or bool(known > 0), f"tolerance must be positive, got {tolerance}")
+    tolerance = scalar(tolerance, "tolerance")
     return _match(method, trace, scan, flow, x, key, numbers, goal, ends, tolerance)
 
 
@@ -143,6 +151,8 @@ def _match(
     )
     status |= jnp.where(missed, int(Status.NO_ROOT), 0)
     status |= jnp.where(roots > 1, int(Status.MANY_ROOTS), 0)
+    valid = jnp.isfinite(target) & (ends[0] > 0) & (ends[0] < ends[1])
+    status |= jnp.where(valid, 0, int(Status.INVALID))
     solves = scan + 1 + halved.stats["num_steps"] + newton.stats["num_steps"]
     return Match(
         x=out.x,

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.errors import concrete, number, require
+from densityguide.errors import concrete, number, require, scalar
 from densityguide.knots import Knots
 
 __all__ = ["Form", "Noise", "band", "constant"]
@@ -40,6 +40,11 @@ class Noise:
     start: Array
     stop: Array
     form: Form = field(default="stratonovich", metadata={"static": True})
+
+    @property
+    def values(self) -> Array:
+        """The level, or its knots' values."""
+        return self.level.values if isinstance(self.level, Knots) else self.level
 
     def __call__(self, t: Array) -> Array:
         level = self.level(t) if isinstance(self.level, Knots) else self.level
@@ -62,7 +67,7 @@ def band(
     if first is not None and last is not None:
         require(bool(first < last), f"a noise band must have start < stop, got {start}, {stop}")
     values = concrete(level.values if isinstance(level, Knots) else level)
-    level = level if isinstance(level, Knots) else number(level, "level")
+    level = level if isinstance(level, Knots) else scalar(level, "level")
     require(
         values is None or bool((values >= 0).all()), f"noise level must not be negative: {level}"
     )

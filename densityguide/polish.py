@@ -23,10 +23,12 @@ class Polished(NamedTuple):
     x: Array
     log_density: Array
     standard_error: Array
+    degrees_of_freedom: Array
     before: Array
     moved: Array
     evaluations: Array
     tangents: Array
+    status: Array
 
 
 def polish(
@@ -53,6 +55,9 @@ def polish(
 
     scale = flow.end_scale().astype(x.dtype)
     first = encode(x)
+    if iterations == 0:
+        still = jnp.zeros((), x.dtype)
+        return _polished(x, first, first.value, still, 1, first.status)
     slope = flow.score(x * scale, flow.interval[1]) * scale
     power = jnp.sum(slope**2)
     ray = slope / jnp.where(power > 0, power, 1.0)
@@ -61,20 +66,29 @@ def polish(
         tau, value, gain = carry
         # A gain far from 1 means that the score is not the gradient here: trust it halfway.
         tau_new = tau + (log_p - value) / gain
-        value_new = encode(x + tau_new * ray).value
+        out = encode(x + tau_new * ray)
+        value_new = out.value
         moved = tau_new - tau
         rise = (value_new - value) / jnp.where(moved == 0, 1.0, moved)
         gain = jnp.where(jnp.abs(moved) > 0, jnp.clip(rise, 0.2, 5.0), gain)
-        return (tau_new, value_new, gain), None
+        return (tau_new, value_new, gain), out.status
 
     start = (jnp.zeros((), x.dtype), first.value, jnp.ones((), x.dtype))
-    (tau, value, _), _ = jax.lax.scan(step, start, None, length=iterations)
+    (tau, value, _), seen = jax.lax.scan(step, start, None, length=iterations)
+    moved = jnp.sqrt(jnp.mean((tau * ray) ** 2))
+    status = first.status | jnp.bitwise_or.reduce(seen)
+    return _polished(x + tau * ray, first, value, moved, iterations + 1, status)
+
+
+def _polished(x, first, value, moved, solves, status) -> Polished:
     return Polished(
-        x=x + tau * ray,
+        x=x,
         log_density=value,
         standard_error=first.standard_error,
+        degrees_of_freedom=first.degrees_of_freedom,
         before=first.value,
-        moved=jnp.sqrt(jnp.mean((tau * ray) ** 2)),
-        evaluations=first.evaluations * (iterations + 1),
-        tangents=first.tangents * (iterations + 1),
+        moved=moved,
+        evaluations=first.evaluations * solves,
+        tangents=first.tangents * solves,
+        status=status,
     )

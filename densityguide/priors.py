@@ -1,7 +1,8 @@
 """Priors: what a flow starts from.
 
-A prior is anything with ``sample(key) -> x`` and ``log_prob(x) -> nats``; its score is taken by
-autodiff. ``normal`` is the one that Gaussian paths use.
+A prior is any pytree with ``sample(key) -> x`` and ``log_prob(x) -> nats`` (a frozen dataclass
+under ``jax.tree_util.register_dataclass``, say); its score is taken by autodiff. ``normal`` is
+the one that Gaussian paths use.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.errors import number, require
+from densityguide.errors import concrete, number, require
 
 __all__ = ["Normal", "Prior", "normal", "score"]
 
@@ -49,6 +51,8 @@ class Normal:
 
 def normal(shape: tuple[int, ...], scale: ArrayLike = 1.0) -> Normal:
     """The isotropic centred normal prior; ``scale`` is its standard deviation (not variance)."""
+    known = concrete(scale)
+    require(known is None or bool((known > 0).all()), f"scale must be positive, got {scale}")
     return Normal(number(scale, "scale"), tuple(shape))
 
 
@@ -58,9 +62,14 @@ def score(prior: Prior, x: Array) -> Array:
 
 
 def check(prior: Prior) -> None:
-    """Raise unless the object can sample and give its log-density."""
+    """Raise unless the object can sample, give its log-density and enter a compiled program."""
     require(
         isinstance(prior, Prior),
         f"prior must have sample(key) and log_prob(x), got {type(prior).__name__}: "
         "use densityguide.priors.normal(shape) or wrap yours",
+    )
+    require(
+        all(hasattr(leaf, "dtype") or np.isscalar(leaf) for leaf in jax.tree.leaves(prior)),
+        f"prior must be a pytree, {type(prior).__name__} is not registered as one: decorate it "
+        "with jax.tree_util.register_dataclass (or register_static, if it holds no arrays)",
     )

@@ -8,6 +8,7 @@ from jax import Array
 from jax.scipy.special import gammaincc
 from jax.typing import ArrayLike
 
+from densityguide import priors
 from densityguide.errors import concrete, number, require, state
 from densityguide.flows import Flow
 
@@ -35,10 +36,12 @@ def rescale(
     require(
         known is None or bool(((known > 0) & (known < 1)).all()), f"q must lie in (0, 1), got {q}"
     )
-    scale = getattr(flow.prior, "scale", None)
-    require(scale is not None, "rescale by q needs the normal prior: pass factor= instead")
+    require(
+        isinstance(flow.prior, priors.Normal),
+        "rescale by q needs the isotropic normal prior: pass factor= instead",
+    )
     radius = chi_quantile(1.0 - number(q, "q"), flow.size)
-    return (x * (scale * radius / jnp.linalg.norm(x))).astype(x.dtype)
+    return (x * (flow.prior.scale * radius / jnp.linalg.norm(x))).astype(x.dtype)
 
 
 def chi_quantile(p: Array, size: int) -> Array:

@@ -1,4 +1,4 @@
-"""Sampling with log-density under control: ``latent``, ``rescale``, ``sample``."""
+"""Sampling with log-density under control: ``latent`` and ``sample``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from densityguide import polish as polishing
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import require, state
+from densityguide.errors import count, require, state
 from densityguide.flows import Flow
 from densityguide.guidance import Guidance, Profile
 from densityguide.guided import KINDS, Guided, State
@@ -34,7 +34,8 @@ class Sample(NamedTuple):
 
     ``x`` is the state divided by alpha at the data end; ``log_density`` its log p in nats at
     noise level ``noise_level`` = sigma / alpha (0 for a flow without a path), with the
-    ``standard_error`` of its trace estimate; both None if no trace was taken. ``unmet`` is the
+    ``standard_error`` of its trace estimate and the degrees of freedom of that (Student's t);
+    all None if no trace was taken. ``unmet`` is the
     integral of (requested - applied) excess in nats; ``evaluations`` and ``tangents`` are the
     network's forward passes and the tangents pushed through them; ``status`` holds
     ``densityguide.Status`` bits. ``path`` is log p of the state at each knot of a fixed grid
@@ -47,6 +48,7 @@ class Sample(NamedTuple):
     x: Array
     log_density: Array | None
     standard_error: Array | None
+    degrees_of_freedom: Array | None
     unmet: Array
     evaluations: Array
     tangents: Array
@@ -106,9 +108,11 @@ def sample(
     method, numbers = solving.plan(flow, noise_form=calculus, **options)
     if polish is None:
         return decode(method, trace, flow, x, guidance, noise, key, numbers)
+    polish = count(polish, 0, "polish")
+    require(trace is not None, "polish needs a trace: pass divergence=exact() or orthogonal(2)")
     require(
-        isinstance(polish, int) and polish >= 0 and trace is not None,
-        f"polish must be a number of corrections (0 or more) and needs a trace, got {polish!r}",
+        polish == 0 or flow.has_score,
+        "polish moves along the score and this flow has none: pass 0 to measure only",
     )
     # The sample itself must not depend on whether it is polished.
     key_polish = None if key is None else jax.random.fold_in(key, 1)
@@ -123,10 +127,12 @@ def sample(
         x=closed.x,
         log_density=closed.log_density,
         standard_error=closed.standard_error,
+        degrees_of_freedom=closed.degrees_of_freedom,
         evaluations=out.evaluations + closed.evaluations,
         tangents=out.tangents + closed.tangents,
         consistency=closed.before - out.log_density,
         moved=closed.moved,
+        status=out.status | closed.status,
     )
 
 
@@ -163,13 +169,14 @@ def decode(
     status = jnp.zeros((), jnp.int32)
     extra = Spent.none()
     if guidance is not None:
-        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(guidance.params)]
-        fine = jnp.all(jnp.stack([jnp.asarray(True), *finite]))
+        fine = guiding.valid(guidance, flow)
         status = jnp.where(fine, 0, int(Status.INVALID)).astype(jnp.int32)
         if guidance.prepare is not None:
             profile, extra = _profile(method, trace, flow, x, numbers, keys[2], start, offset)
             params = guidance.prepare(guidance.params, profile)
             guidance = _replace(guidance, params)
+    if noise is not None:
+        status |= jnp.where(jnp.all(noise.values >= 0), 0, int(Status.INVALID))
     steered = _purpose(guidance, noise) is not None
     field = Guided(flow, guidance, noise, trace, solving.ends(numbers))
     replicates = 0 if trace is None else trace.probes
@@ -190,10 +197,12 @@ def decode(
     unmet = solved.y.unmet
     status |= jnp.where(jnp.abs(unmet) > UNMET_TOLERANCE, int(Status.UNMET), 0)
     failed = solved.status != 0
-    log_density = error = path = None
+    log_density = error = degrees = path = None
     if trace is not None:
         log_density = jnp.where(failed, jnp.nan, jnp.mean(solved.y.log_density) + offset)
-        error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.log_density)
+        error, degrees = tracking.pooled_error(
+            trace, method.pooled, solved.path, solved.y.log_density
+        )
         error = jnp.where(failed, jnp.nan, error)
         path = None if solved.path is None else jnp.mean(solved.path, axis=1)
     scale = flow.end_scale()
@@ -201,6 +210,7 @@ def decode(
         x=(solved.y.x / scale).astype(x.dtype),
         log_density=log_density,
         standard_error=error,
+        degrees_of_freedom=degrees,
         unmet=unmet,
         evaluations=spent.evaluations,
         tangents=spent.tangents,

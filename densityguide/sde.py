@@ -14,7 +14,7 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
-from densityguide.errors import require, state
+from densityguide.errors import count, require, state
 from densityguide.flows import Flow, evaluate
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto, Probes
@@ -29,6 +29,7 @@ class SdeSample(NamedTuple):
     x: Array
     log_density: Array
     standard_error: Array
+    degrees_of_freedom: Array
     evaluations: Array
     tangents: Array
     status: Array
@@ -160,7 +161,7 @@ def _track_sde(
         bend = apply(lambda w: pull(local.tangent(push(w))[1])[0], trace, dw, bend_probes.report)
         divergence = tracking.traces(local.tangent, trace, y.x, probes)[0][0]
         noise = push(dw)
-        rate = -divergence + jnp.sum(local.score * (v - local.velocity)) + 0.5 * bend
+        rate = -divergence + jnp.sum(local.score * (v - local.velocity)) + 0.5 * jnp.sign(dt) * bend
         return _State(v * dt + noise, rate * dt + jnp.sum(local.score * noise))
 
     return _tracked(
@@ -172,7 +173,7 @@ def _track_sde(
         numbers,
         increment,
         shape=shape,
-        draw=lambda step: (probe_draw(step), bend_draw(step)),
+        draw=lambda index: (probe_draw(index), bend_draw(index)),
         tangents=2,
     )
 
@@ -196,15 +197,18 @@ def _tracked(
     )
     failed = (solved.status & int(Status.NON_FINITE)) != 0
     value = jnp.mean(solved.y.log_density) + tracking.log_alpha_offset(flow)
-    error = jnp.zeros_like(value)
+    error, degrees = jnp.zeros_like(value), jnp.full_like(value, jnp.inf)
     each = 0
     if trace is not None:
-        error = tracking.pooled_error(trace, method.carried, solved.path, solved.y.log_density)
+        error, degrees = tracking.pooled_error(
+            trace, method.pooled, solved.path, solved.y.log_density
+        )
         each = tangents * trace.tangents(flow.size)
     return SdeSample(
         x=(solved.y.x / flow.end_scale()).astype(x.dtype),
         log_density=jnp.where(failed, jnp.nan, value),
         standard_error=jnp.where(failed, jnp.nan, error),
+        degrees_of_freedom=degrees,
         evaluations=solved.evaluations,
         tangents=solved.evaluations * each,
         status=solved.status,
@@ -213,11 +217,12 @@ def _tracked(
 
 
 class Elbo(NamedTuple):
-    """Lower bound on log p in nats with its Monte Carlo ``standard_error``."""
+    """Lower bound on log p in nats with its Monte Carlo ``standard_error`` and ``status``."""
 
     value: Array
     standard_error: Array
     evaluations: Array
+    status: Array
     noise_level: Array
 
 
@@ -233,12 +238,12 @@ def elbo(flow: Flow, x: Array, key: Array, *, levels: int = 64, replicates: int 
     ``replicates`` times (at least 2) for the error bar.
 
     Raises:
-        ValueError: no Gaussian path, another shape, fewer than 2 replicates.
+        ValueError: no Gaussian path, another shape, no levels, fewer than 2 replicates.
     """
     x = state(x, flow.shape, "x")
     require(flow.path is not None, "elbo needs a Gaussian path")
     require(key is not None, "elbo needs a key: pass jax.random.key(...)")
-    require(replicates >= 2, f"replicates must be at least 2, got {replicates}")
+    levels, replicates = count(levels, 1, "levels"), count(replicates, 2, "replicates")
     return _elbo(levels, replicates, flow, x, key)
 
 
@@ -277,9 +282,11 @@ def _elbo(levels: int, replicates: int, flow: Flow, x: Array, key: Array) -> Elb
     prior_variance = path.sigma(low) ** 2
     prior = -0.5 * (jnp.sum((ratio * start) ** 2) + flow.size * variance) / prior_variance
     prior = prior - 0.5 * flow.size * (jnp.log(prior_variance) + log(2.0 * pi))
+    value = jnp.mean(totals) + prior + tracking.log_alpha_offset(flow)
     return Elbo(
-        value=jnp.mean(totals) + prior + tracking.log_alpha_offset(flow),
+        value=value,
         standard_error=jnp.std(totals, ddof=1) / replicates**0.5,
         evaluations=jnp.asarray(2 * levels * replicates, jnp.int32),
+        status=jnp.where(jnp.isfinite(value), 0, int(Status.NON_FINITE)).astype(jnp.int32),
         noise_level=tracking.noise_level(flow),
     )

@@ -1,9 +1,9 @@
 """The only door to diffrax: one vector field, one initial state, one compiled solve.
 
 Fixed grids run as a `lax.scan` over the solver's public `step`: no host callback, so programs
-can be cached and exported; the step's index keys probes and noise; each step is checked for
-finiteness. Adaptive solves run as `diffeqsolve` over the static interval [0, 1], rescaled inside
-the field. Failures are values (`Status`), never exceptions inside a batch.
+can be cached and exported; indices key probes and noise; each step is checked for finiteness.
+Adaptive solves run as `diffeqsolve` over the static interval [0, 1], rescaled inside the field.
+Failures are values (`Status`), never exceptions inside a batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 
 from densityguide import grids
 from densityguide.coordinates import Coordinates
-from densityguide.errors import concrete, number, require
+from densityguide.errors import concrete, count, number, require, scalar
 from densityguide.flows import Flow
 from densityguide.paths import Path
 
@@ -38,7 +38,7 @@ class Status(enum.IntFlag):
     NON_FINITE = 1  # a step gave inf or nan: x is the last finite state, log p is nan
     MAX_STEPS = 2  # an adaptive solve ran out of steps, or its step size collapsed: log p is nan
     UNMET = 4  # a guidance asked for more than the cap allowed; see `unmet`
-    INVALID = 8  # a traced request was out of range (q outside (0, 1), a target not finite)
+    INVALID = 8  # a traced number was out of range (q outside (0, 1), a grid that turns back)
     NO_ROOT = 16  # the requested log-density is not reached on the scanned range
     MANY_ROOTS = 32  # several latents reach it; the nearest to the given one was taken
 
@@ -61,11 +61,28 @@ class Method:
         return tableau.num_stages - int(tableau.fsal)
 
     @property
-    def carried(self) -> float:
-        """Weight in a step of the evaluation carried over from the step before (first same as
-        last), which saw that step's probes."""
+    def stage_times(self) -> tuple[float, ...]:
+        """Distinct times of a step's evaluations, as shares of the step."""
         tableau = getattr(self.solver, "tableau", None)
-        return float(tableau.b_sol[0]) if tableau is not None and tableau.fsal else 0.0
+        later = () if tableau is None else tableau.c
+        return tuple(sorted({0.0, *(float(c) for c in later)}))
+
+    @property
+    def pooled(self) -> float:
+        """Variance of independent noise in the evaluations, as added up from the increments of
+        single steps, relative to that of their sum. Below 1 only where the evaluation carried
+        over to the next step (first same as last) shares its time, and so its probes, with
+        another that counts."""
+        tableau = getattr(self.solver, "tableau", None)
+        if tableau is None or not tableau.fsal:
+            return 1.0
+        times = [0.0, *(float(c) for c in tableau.c)]
+        weight = dict.fromkeys(times, 0.0)
+        for time, b in zip(times, tableau.b_sol, strict=True):
+            weight[time] += float(b)
+        carried = weight.pop(0.0)
+        apart = sum(w**2 for w in weight.values())
+        return (apart + carried**2) / (apart + carried**2 + 2.0 * carried * weight[1.0])
 
 
 class Numbers(NamedTuple):
@@ -151,27 +168,32 @@ def plan(
         solver = dataclasses.replace(solver, scan_kind="bounded")
     start, stop = flow.interval
     if adaptive:
-        rtol = number(1e-5 if rtol is None else rtol, "rtol")
-        atol = rtol if atol is None else number(atol, "atol")
+        rtol = _tolerance(1e-5 if rtol is None else rtol, "rtol")
+        atol = rtol if atol is None else _tolerance(atol, "atol")
         log_atol = (
-            atol if log_density_atol is None else number(log_density_atol, "log_density_atol")
+            atol if log_density_atol is None else _tolerance(log_density_atol, "log_density_atol")
         )
         knots = jnp.stack([jnp.asarray(start), jnp.asarray(stop)])
-        limit = 1024 if max_steps is None else max_steps
+        limit = 1024 if max_steps is None else count(max_steps, 1, "max_steps")
         return Method(solver, True, limit, adjoint), Numbers(knots, rtol, atol, log_atol)
     knots = _knots(flow, steps, grid)
     zero = jnp.zeros((), knots.dtype)
     return Method(solver, False, knots.shape[0] - 1), Numbers(knots, zero, zero, zero)
 
 
+def _tolerance(value: ArrayLike, name: str) -> Array:
+    known = concrete(value)
+    require(known is None or bool((known > 0).all()), f"{name} must be positive, got {value}")
+    return scalar(value, name)
+
+
 def _knots(flow: Flow, steps: int | None, grid: Any) -> Array:
     start, stop = flow.interval
-    require(
-        steps is None or (isinstance(steps, int) and steps >= 1),
-        f"steps must be an integer of at least 1, got {steps!r}",
-    )
-    if grid is None or callable(grid):
-        return (grid or grids.uniform)(start, stop, steps or DEFAULT_STEPS)
+    steps = None if steps is None else count(steps, 1, "steps")
+    if grid is None:
+        return grids.uniform(start, stop, steps or DEFAULT_STEPS)
+    if callable(grid):
+        grid = grid(start, stop, steps or DEFAULT_STEPS)
     knots = number(grid, "grid")
     require(
         knots.ndim == 1 and knots.shape[0] >= 2,
@@ -196,6 +218,10 @@ def _knots(flow: Flow, steps: int | None, grid: Any) -> Array:
 
 def _check_solver(solver: Any, noise_form: str | None, adaptive: bool) -> None:
     name = type(solver).__name__
+    require(
+        not isinstance(solver, type),
+        f"solver must be an instance, got the class {solver!r}: add parentheses",
+    )
     require(
         isinstance(solver, (diffrax.AbstractERK, diffrax.Euler)),
         f"solver must be an explicit Runge-Kutta method of diffrax or diffrax.Euler(), got {name}",
@@ -270,8 +296,9 @@ def solve(
         kinds: like ``y0``, "state" for leaves that scale with x and "nats" for those measured in
             nats, which have an absolute tolerance of their own.
         path: the flow's, for the coordinates of the solve; see ``densityguide.coordinates``.
-        draw: ``step -> drawn``, what a step's evaluations share (probes); step 0 throughout an
-            adaptive solve, whose field must be deterministic.
+        draw: ``index -> drawn`` (probes); every evaluation of a fixed grid has an index of its
+            own, and so fresh probes: three stages that shared one would average nothing away.
+            Index 0 throughout an adaptive solve, whose field must be deterministic.
         brownian: ``(key, shape)`` of the noise; step n uses ``fold_in(key, n)``.
         watch: ``y -> pytree`` recorded at every knot of a fixed grid.
     """
@@ -288,18 +315,30 @@ def solve(
 def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solved:
     field = coordinates.field(field) if brownian is None else coordinates.increment(field)
     solver, steps = method.solver, knots.shape[0] - 1
+    stage_times = jnp.asarray(method.stage_times, knots.dtype)
+
+    def drawn(t, place):
+        step, t0, t1 = place
+        stage = jnp.argmin(jnp.abs(stage_times - (t - t0) / (t1 - t0)))
+        return draw(step * stage_times.shape[0] + stage.astype(step.dtype))
+
+    def rates(t, y, place):
+        return field(t, y, drawn(t, place))
+
+    def increments(t, y, place, dt, dw):
+        return field(t, y, drawn(t, place), dt, dw)
 
     def term(step, width):
         if brownian is None:
-            return diffrax.ODETerm(field)
+            return diffrax.ODETerm(rates)
         key, shape = brownian
         normal = jax.random.normal(jax.random.fold_in(key, step), shape, knots.dtype)
-        return _Stochastic(field, normal * jnp.sqrt(jnp.abs(width)))
+        return _Stochastic(increments, normal * jnp.sqrt(jnp.abs(width)))
 
     def body(carry, xs):
         y, state, fine, reached = carry
         step, t0, t1 = xs
-        new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, draw(step), state, False)
+        new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, xs, state, False)
         fine = fine & _finite(new)
         new = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, y)
         reached = jnp.where(fine, t1, reached)
@@ -309,7 +348,7 @@ def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solv
     zero = jnp.zeros((), jnp.int32)
     first = term(zero, knots[1] - knots[0])
     start = coordinates.enter(y0, knots[0])
-    state = solver.init(first, knots[0], knots[1], start, draw(zero))
+    state = solver.init(first, knots[0], knots[1], start, (zero, knots[0], knots[1]))
     xs = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
     (y, _, fine, reached), path = lax.scan(body, (start, state, _finite(y0), knots[0]), xs)
     y = coordinates.leave(y, reached)
@@ -317,8 +356,10 @@ def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solv
         path = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), watch(y0), path)
     first_extra = int(getattr(solver, "tableau", None) is not None and solver.tableau.fsal)
     evaluations = jnp.asarray(steps * method.stages + first_extra, jnp.int32)
-    status = jnp.where(fine, 0, int(Status.NON_FINITE)).astype(jnp.int32)
-    return Solved(y, status, evaluations, path)
+    moves = (knots[1:] - knots[:-1]) * (knots[-1] - knots[0])
+    status = jnp.where(fine, 0, int(Status.NON_FINITE))
+    status |= jnp.where(jnp.all(moves > 0), 0, int(Status.INVALID))
+    return Solved(y, status.astype(jnp.int32), evaluations, path)
 
 
 def _adaptive(method, numbers, field, y0, draw, coordinates) -> Solved:

@@ -15,6 +15,7 @@ from densityguide.flows import Flow
 
 __all__ = [
     "Auto",
+    "ErrorBar",
     "Probes",
     "choose",
     "drawer",
@@ -29,7 +30,7 @@ SMALL = 256  # up to here an exact trace is cheap enough to be the default
 
 
 class Probes(NamedTuple):
-    """Probes of one step: replicates that report log p, and independent ones that steer."""
+    """Probes of one evaluation: replicates that report log p, and independent ones that steer."""
 
     report: Array | None
     steer: Array | None
@@ -48,10 +49,12 @@ def choose(
         divergence is None or isinstance(divergence, Trace),
         f"divergence must be exact(), hutchinson(n) or orthogonal(n), got {divergence!r}",
     )
+    # "auto" gives none above SMALL dimensions; None was the caller's choice.
+    why = f" and D = {flow.size} is above {SMALL}" if flow.size > SMALL else ""
     require(
         divergence is not None or purpose is None,
-        f"{purpose} needs a trace and D = {flow.size} is above {SMALL}: pass "
-        "divergence=densityguide.orthogonal(2) (estimated, with key=) or densityguide.exact()",
+        f"{purpose} needs a trace{why}: pass divergence=densityguide.orthogonal(2) (estimated, "
+        "with key=) or densityguide.exact()",
     )
     require(
         divergence is None or divergence.is_exact or key is not None,
@@ -63,15 +66,15 @@ def choose(
 def drawer(
     trace: Trace | None, key: Array | None, like: Array, *, steer: bool
 ) -> Callable[[Array], Probes]:
-    """``step -> Probes``. Steering probes are independent of the reporting ones: a target
+    """``index -> Probes``. Steering probes are independent of the reporting ones: a target
     steered by its own probes would hide its error."""
     if trace is None or trace.draw is None:
-        return lambda step: Probes(None, None)
+        return lambda index: Probes(None, None)
     report_key, steer_key = jax.random.split(key)
 
-    def draw(step: Array) -> Probes:
+    def draw(index: Array) -> Probes:
         def some(key: Array) -> Array:
-            return trace.draw(key, step, trace.probes, like.shape, like.dtype)
+            return trace.draw(key, index, trace.probes, like.shape, like.dtype)
 
         return Probes(some(report_key), some(steer_key) if steer else None)
 
@@ -91,28 +94,36 @@ def traces(
     return report, jax.tree.map(jnp.mean, steer)
 
 
-def pooled_error(trace: Trace, carried: float, path: Array | None, final: Array) -> Array:
-    """Standard error of the mean over replicates.
+class ErrorBar(NamedTuple):
+    """Standard error of a mean over replicates and its degrees of freedom (inf if exact): the
+    interval is Student's, ``value +- t_quantile(degrees_of_freedom) * standard_error``."""
 
-    On a fixed grid (``path`` [n + 1, K]) steps have probes of their own, so the variance is
-    pooled over the steps' increments: far more degrees of freedom than K - 1. With w =
-    ``carried`` the weight of the evaluation that a step carries over from the one before, and
-    its probe with it, increments are ``w e_(n-1) + (1 - w) e_n``, so their squares add up to
-    ``w^2 + (1 - w)^2`` of the variance of the sum. (Estimating that covariance from the
-    increments instead is as unbiased and far noisier.) An adaptive solve keeps its probes, so
-    there only the K end values are left. Orthogonal probes cancel across steps, which is not
-    counted: their error is overstated where the steps are as many as the dimensions.
+    standard_error: Array
+    degrees_of_freedom: Array
+
+
+def pooled_error(trace: Trace, pooled: float, path: Array | None, final: Array) -> ErrorBar:
+    """Error bar of the mean over K replicates of a tracked quantity, final values [K].
+
+    On a fixed grid (``path`` [n + 1, K]) every evaluation has probes of its own, so the variance
+    is added up from the steps' increments, ``pooled`` of it (`Method.pooled`). Few large steps may
+    hold most of it: degrees of freedom after Satterthwaite (Biometrics, 1946), ``nu = (sum v)^2 /
+    sum(v^2 / (K - 1))``, with the squares' own bias removed. An adaptive solve keeps its probes,
+    so there only the K end values are left. Orthogonal probes cancel across steps, which is not
+    counted: their error is overstated where the evaluations are as many as the dimensions.
     """
     if trace.is_exact:
-        return jnp.zeros((), final.dtype)
-    replicates = trace.probes
+        return ErrorBar(jnp.zeros((), final.dtype), jnp.full((), jnp.inf, final.dtype))
+    each = trace.probes - 1
     if path is None:
-        return jnp.std(final, ddof=1) / replicates**0.5
-    moves = jnp.diff(path, axis=0)
-    moves = moves - jnp.mean(moves, axis=1, keepdims=True)
-    shared = carried**2 + (1.0 - carried) ** 2
-    variance = jnp.sum(moves**2) / shared / (replicates - 1)
-    return jnp.sqrt(variance / replicates)
+        error = jnp.std(final, ddof=1) / trace.probes**0.5
+        return ErrorBar(error, jnp.full((), each, final.dtype))
+    moves = jnp.var(jnp.diff(path, axis=0), axis=1, ddof=1)
+    total = jnp.sum(moves)
+    # E v^2 = (1 + 2 / each) (E v)^2, and E (sum v)^2 holds the same excess once.
+    squares = jnp.maximum(jnp.sum(moves**2), jnp.finfo(final.dtype).tiny)
+    degrees = jnp.maximum((each + 2) * total**2 / squares - 2.0, each)
+    return ErrorBar(jnp.sqrt(total / pooled / trace.probes), degrees)
 
 
 def log_alpha_offset(flow: Flow) -> Array:

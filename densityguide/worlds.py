@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide import paths, priors
-from densityguide.errors import number, require
+from densityguide.errors import concrete, number, require
 from densityguide.flows import Flow, _interval
 from densityguide.paths import Path
 
@@ -101,7 +102,16 @@ def mixture(
         weights.ndim == 1 and means.ndim == 2 and means.shape[0] == weights.shape[0],
         f"a mixture needs weights [K] and means [K, D], got {weights.shape} and {means.shape}",
     )
-    scales = jnp.broadcast_to(number(scales, "scales"), means.shape)
+    given = number(scales, "scales")
+    try:
+        scales = jnp.broadcast_to(given, means.shape)
+    except ValueError:
+        raise ValueError(
+            f"scales must be [K, D] = {means.shape} or broadcast to it, got {given.shape}"
+        ) from None
+    for name, values in (("weights", weights), ("scales", scales)):
+        known = concrete(values)
+        require(known is None or bool((known > 0).all()), f"{name} must be positive, got {known}")
     world = Mixture(weights, means, scales**2)
     return _world(world, means.shape[1], path or paths.variance_preserving(), log_snr)
 
@@ -116,10 +126,16 @@ def gaussian(
     """One Gaussian with ``mean`` [D] and full ``covariance`` [D, D]."""
     mean, covariance = number(mean, "mean"), number(covariance, "covariance")
     require(
-        covariance.shape == mean.shape * 2,
+        mean.ndim == 1 and covariance.shape == mean.shape * 2,
         f"a Gaussian needs mean [D] and covariance [D, D], got {mean.shape}, {covariance.shape}",
     )
     variances, basis = jnp.linalg.eigh(covariance)
+    known, positive = concrete(covariance), concrete(variances)
+    require(known is None or bool(np.allclose(known, known.T)), "a covariance must be symmetric")
+    require(
+        positive is None or bool((positive > 0).all()),
+        f"a covariance must be positive definite, its eigenvalues are {positive}",
+    )
     world = Gaussian(mean, basis, variances)
     return _world(world, mean.shape[0], path or paths.variance_preserving(), log_snr)
 

@@ -31,6 +31,13 @@ def quick_compiles(request):
     jax.config.update(name, before)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Compiled programs hold memory maps, of which a process may have 65530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def worlds():
     """The pinned mixtures by name: ``worlds("mixture12", path)``; see ``oracles.world``."""

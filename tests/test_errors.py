@@ -40,6 +40,23 @@ def build(**more):
     return dg.diffusion(options.pop("apply", lambda x, t: x), **options)
 
 
+class Loose:
+    """A prior by its methods, but not a pytree."""
+
+    def sample(self, key):
+        return jax.random.normal(key, (2,))
+
+    def log_prob(self, x):
+        return -0.5 * jnp.sum(x**2)
+
+
+@jax.tree_util.register_static
+class Uniform(Loose):
+    """A user's own prior, with an attribute that means something else."""
+
+    scale = 1.0
+
+
 def wide():
     return bare(shape=(300,))
 
@@ -73,8 +90,29 @@ MISUSES = {
     "flow-map": (lambda: dg.worlds.flow_map(world(), x(), -1, 1), "one Gaussian only"),
     "laplacian": (lambda: dg.worlds.laplacian(bare(), x(), 0.0), "needs a world"),
     "exact-prior": (lambda: dg.worlds.exact_prior(bare()), "needs a world"),
+    "weights": (
+        lambda: dg.worlds.mixture([-0.6, 0.4], jnp.ones((2, 2)), 1.0),
+        "weights must be positive",
+    ),
+    "scales": (lambda: dg.worlds.mixture([1.0], jnp.ones((1, 2)), -1.0), "scales must be positive"),
+    "scales-shape": (
+        lambda: dg.worlds.mixture([1.0], jnp.ones((1, 2)), jnp.ones(3)),
+        "or broadcast to it",
+    ),
+    "asymmetric": (
+        lambda: dg.worlds.gaussian(jnp.zeros(2), [[1.0, 0.9], [0.0, 1.0]]),
+        "must be symmetric",
+    ),
+    "indefinite": (
+        lambda: dg.worlds.gaussian(jnp.zeros(2), [[1.0, 2.0], [2.0, 1.0]]),
+        "must be positive definite",
+    ),
+    "prior-scale": (lambda: dg.priors.normal((2,), -1.0), "scale must be positive"),
+    "prior-pytree": (lambda: bare(prior=Loose()), "not registered as one"),
     # traces
-    "chunk": (lambda: dg.exact(0), "chunk must be at least 1, got 0"),
+    "divergence-integers": (lambda: dg.divergence(jnp.sin, jnp.arange(3)), "must be a float array"),
+    "divergence-shape": (lambda: dg.divergence(lambda x: x[:1], x()), "outputs of the shape"),
+    "chunk": (lambda: dg.exact(0), "chunk must be an integer of at least 1, got 0"),
     "probes": (lambda: dg.hutchinson(1), "one probe has no error bar"),
     "probes-float": (lambda: dg.orthogonal(2.5), "probes must be an integer"),
     "distribution": (lambda: dg.hutchinson(2, "cauchy"), "'rademacher' or 'gaussian'"),
@@ -120,6 +158,15 @@ MISUSES = {
         lambda: dg.sample(world(), x(), guidance=dg.target(1.0), divergence=None),
         "target guidance needs a trace",
     ),
+    "q-array": (lambda: dg.quantile(jnp.asarray([0.3, 0.5])), "one number.*jax.vmap"),
+    "target-array": (lambda: dg.target(jnp.ones(2)), "target must be one number"),
+    "budget-nan": (lambda: dg.budget(float("nan")), "nats must be a number, got nan"),
+    "gain": (lambda: dg.target(1.0, gain=-3.0), "gain must not be negative"),
+    "cap-array": (lambda: dg.quantile(0.5, cap=jnp.ones(2)), "cap must be one number"),
+    "schedule-span": (
+        lambda: dg.sample(world(), x(), guidance=dg.schedule(dg.knots([0, 1], [0, 1]))),
+        "must span the flow's interval",
+    ),
     # noise
     "form": (lambda: dg.noise.constant(0.3, form="heun"), "form must be one of stratonovich"),
     "band": (lambda: dg.noise.band(3.0, -3.0, 0.3), "must have start < stop"),
@@ -156,6 +203,17 @@ MISUSES = {
         lambda: dg.sample(world(), x(), solver=diffrax.Euler(), rtol=1e-3),
         "no error estimate",
     ),
+    "grid-function": (
+        lambda: dg.sample(world(), x(), grid=lambda a, b, n: jnp.linspace(b, a, n + 1)),
+        "grid must move from the prior's end",
+    ),
+    "solver-class": (lambda: dg.sample(world(), x(), solver=diffrax.Tsit5), "add parentheses"),
+    "tolerance": (lambda: dg.sample(world(), x(), rtol=-1e-3), "rtol must be positive"),
+    "atol": (lambda: dg.sample(world(), x(), rtol=1e-3, atol=0.0), "atol must be positive"),
+    "max-steps-zero": (
+        lambda: dg.sample(world(), x(), rtol=1e-3, max_steps=0),
+        "max_steps must be an integer of at least 1",
+    ),
     "grid-shape": (lambda: dg.sample(world(), x(), grid=[1.0]), "at least two knots"),
     "grid-steps": (lambda: dg.sample(world(), x(), grid=[-4.0, 3.0], steps=2), "drop steps="),
     "grid-order": (lambda: dg.sample(world(), x(), grid=[-4, 3, 2, 3]), "must move from"),
@@ -172,8 +230,33 @@ MISUSES = {
     "rescale-q": (lambda: dg.rescale(world(), x(), 1.5), r"q must lie in \(0, 1\)"),
     "rescale-prior": (
         lambda: dg.rescale(dg.worlds.exact_prior(world()), x(), 0.5),
-        "needs the normal prior",
+        "needs the isotropic normal prior",
     ),
+    "rescale-other": (
+        lambda: dg.rescale(bare(prior=Uniform()), x(), 0.5),
+        "needs the isotropic normal prior",
+    ),
+    # matching, high density, elbo
+    "match-scales": (
+        lambda: dg.match_log_density(world(), x(), -2.0, scales=(2.0, 0.5)),
+        "0 < low < high",
+    ),
+    "match-array": (lambda: dg.match_log_density(world(), x(), jnp.ones(2)), "one number"),
+    "match-tolerance": (
+        lambda: dg.match_log_density(world(), x(), -2.0, tolerance=-1.0),
+        "tolerance must be positive",
+    ),
+    "high-polish": (
+        lambda: dg.high_density(world(), x(), switch=0.0, polish=1),
+        "has no polish=",
+    ),
+    "high-steps": (
+        lambda: dg.high_density(world(), x(), switch=0.0, steps=8, rtol=1e-3),
+        "contradict each other",
+    ),
+    "elbo-levels": (lambda: dg.elbo(world(), x(), key(), levels=0), "levels must be an integer"),
+    "elbo-replicates": (lambda: dg.elbo(world(), x(), key(), replicates=2.5), "replicates must be"),
+    "polish-score": (lambda: dg.sample(bare(), x(), polish=1), "this flow has none"),
     # alignment
     "align-score": (lambda: dg.score_alignment(bare(), x()), "pass use_score=False"),
     "align-shape": (
@@ -203,6 +286,8 @@ def test_misuse_is_one_clear_line(name):
 class Unit:
     """A transform that does nothing: enough to reach the checks behind it."""
 
+    levels = 4
+
     def __call__(self, image, key):
         return image / 255.0
 
@@ -216,7 +301,9 @@ class Unit:
         (np.ones((1, 2), np.float32), 4, 0, "takes integer images, got float32"),
         (np.ones(2, np.uint8), 4, 0, r"images must be \[n, 2\]"),
         (np.ones((1, 3), np.uint8), 4, 0, r"images must be \[n, 2\]"),
-        (np.ones((1, 2), np.uint8), 1, 0, "draws must be at least 2"),
+        (np.ones((1, 2), np.uint8), 1, 0, "draws must be an integer of at least 2"),
+        (np.full((1, 2), 5, np.uint8), 4, 0, "integers from 0 to 3.*got 5 to 5"),
+        (np.full((1, 2), -1), 4, 0, "integers from 0 to 3.*got -1 to -1"),
         (np.ones((1, 2), np.uint8), 4, None, "needs key="),
     ],
 )
@@ -251,6 +338,68 @@ def test_bad_traced_values_are_a_status_of_their_own_sample(make, good, bad):
     claimed = np.isfinite(np.asarray(out.log_density))
     assert claimed[0]
     assert claimed[-1]
+
+
+@pytest.mark.parametrize(
+    ("run", "good", "bad"),
+    [
+        (lambda v: dg.sample(world(), x(), guidance=dg.quantile(0.7, cap=v), steps=8), 4.0, -1.0),
+        (lambda v: dg.sample(world(), x(), guidance=dg.quantile(0.7, cap=v), steps=8), 4.0, np.nan),
+        (lambda v: dg.sample(world(), x(), guidance=dg.target(-2.0, gain=v), steps=8), 1.0, -3.0),
+        (
+            lambda v: dg.sample(world(), x(), noise=dg.noise.constant(v), key=key(), steps=8),
+            0.1,
+            -0.1,
+        ),
+        (lambda v: dg.sample(world(), x(), grid=jnp.stack([-4.0, v, 3.0])), 0.0, 5.0),
+        (
+            lambda v: dg.sample(
+                world(), x(), guidance=dg.schedule(dg.knots([-4, 3], [-9, -3])._replace(
+                    times=jnp.stack([jnp.asarray(-4.0), v])
+                )), steps=8
+            ),
+            3.0,
+            1.0,
+        ),
+        (lambda v: dg.high_density(world(), x(), switch=v, steps=8), 0.0, 20.0),
+        (lambda v: dg.track_mode(world(), x(), start=v, steps=8), 0.0, -20.0),
+        (lambda v: dg.match_log_density(world(), x(), v, scan=3, steps=4), -2.0, np.nan),
+    ],
+)  # fmt: skip
+def test_bad_traced_numbers_become_a_status(run, good, bad):
+    status = jax.jit(lambda v: run(v).status)
+    assert not int(status(jnp.asarray(good))) & dg.Status.INVALID
+    assert int(status(jnp.asarray(bad))) & dg.Status.INVALID
+
+
+def test_no_verb_turns_a_nan_into_an_answer():
+    out = dg.elbo(world(), jnp.asarray([np.nan, 0.0]), key())
+    assert int(out.status) == dg.Status.NON_FINITE
+
+
+def test_a_users_own_prior_serves_when_it_is_a_pytree():
+    out = dg.sample(bare(prior=Uniform()), x(), steps=8)
+    np.testing.assert_allclose(out.x, x() * np.exp(-1.0), rtol=1e-3)
+
+
+def test_measuring_only_needs_no_score():
+    out = dg.sample(bare(), x(), polish=0, steps=16)
+    assert abs(float(out.consistency)) < 1e-4
+    assert float(out.moved) == 0.0
+
+
+def test_an_unlimited_cap_has_gradients():
+    def value(z):
+        guidance = dg.quantile(0.7, cap=jnp.inf)
+        return dg.sample(world(), z, guidance=guidance, steps=4).log_density
+
+    assert np.isfinite(jax.grad(value)(x())).all()
+
+
+def test_every_named_grid_takes_a_traced_flow():
+    for grid in (dg.grids.ddpm, dg.grids.edm, dg.grids.cosine, dg.grids.flow_time):
+        draw = jax.jit(lambda f, grid=grid: dg.sample(f, x(), grid=grid, steps=8))
+        assert int(draw(world()).status) == 0
 
 
 def test_status_decodes():

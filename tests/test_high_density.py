@@ -41,6 +41,18 @@ def test_tracked_log_p_is_the_closed_form():
     assert np.all(out.status == 0)
 
 
+def test_jit_is_eager_and_the_steps_may_be_shared_out():
+    flow = world("mixture12")
+    x = latents(flow, 1)[0]
+    eager = dg.high_density(flow, x, switch=1.0, steps=(24, 8))
+    jitted = jax.jit(lambda f, s: dg.high_density(f, x, switch=s, steps=(24, 8)))(flow, 1.0)
+    assert np.allclose(jitted.log_density, eager.log_density, rtol=1e-9)
+    assert eager.path.shape == (33,)
+    tight = dg.high_density(flow, x, switch=1.0, rtol=1e-8)
+    fine = dg.high_density(flow, x, switch=1.0, steps=512)
+    assert np.allclose(tight.log_density, fine.log_density, atol=1e-4)
+
+
 def test_mode_tracking_of_a_gaussian_has_no_residual():
     flow = gaussian(4)
     x = latents(flow, 1)[0] * 0.8

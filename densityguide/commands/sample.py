@@ -243,7 +243,7 @@ def _picture(
             [out.x.reshape(len(out.x), -1) for out in outs],
             labels,
             title=loaded.name,
-            subtitle="the same latents at rising log-density; two main directions",
+            subtitle="the same latents at each requested log-density; two main directions",
             note="log p: mean achieved log-density of the base flow, in nats",
         )
     return plotting.image_grid(
@@ -251,7 +251,7 @@ def _picture(
         labels,
         loaded.levels,
         title=loaded.name,
-        subtitle="Every column is one latent. Down a column only the requested log-density rises.",
+        subtitle="Every column is one latent; only the requested log-density changes along it.",
         note="bits/dim: achieved -log2 p per dimension, mean over the row \u00b1 standard error "
         "of the trace estimate; the bar shows the same number.",
     )

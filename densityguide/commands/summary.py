@@ -79,7 +79,7 @@ def row(
         "between_samples_nats": float(log_density.std(ddof=1)) if count > 1 else math.nan,
         "bits_per_dim": float(_bits(flow, np.asarray(mean))),
         "standard_error_bits_per_dim": se * bits_each_nat,
-        "png_bytes": None if sizes is None else float(sizes.mean()),
+        "png_bytes": None if sizes is None else float(sizes[fine].mean()) if some else math.nan,
         "unmet_nats": float(out.unmet[fine].mean()) if some else math.nan,
         "evaluations": int(out.evaluations[0]),
         "tangents": int(out.tangents[0]),

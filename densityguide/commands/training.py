@@ -29,6 +29,9 @@ def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None
             raise ValueError(f"--stop-at must be at least 1, got {stop_at}")
         folder.check(out, ours=_is_run)
         state = training.train(settings, out, font=font, stop_at=stop_at)
+    wanted = min(settings.optimiser.steps, stop_at or settings.optimiser.steps)
+    if int(state.step) < wanted:  # a signal: what follows in a shell script must not go on
+        raise KeyboardInterrupt
     print(f"step {int(state.step)} in {out}: densityguide export {out} FOLDER makes a model of it")
 
 

@@ -29,7 +29,7 @@ class Dequantise(NamedTuple):
         return 2.0 * (jnp.asarray(x, dtype) + u) / self.levels - 1.0
 
     def __call__(self, x: jax.Array, key: jax.Array) -> jax.Array:
-        """`forward` with u drawn from `key` (float32)."""
+        """`forward` with u drawn from `key`."""
         # In float32 a u just below 1 would round x + u up into the next bin.
         u = jnp.minimum(jax.random.uniform(key, jnp.shape(x)), 1.0 - 2.0**-14)
         return self.forward(x, u)

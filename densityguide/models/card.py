@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Card", "read", "write"]
+
+PATHS = ("variance_preserving", "variance_exploding", "linear")
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,15 @@ def read(path: str | os.PathLike) -> Card:
         raise FileNotFoundError(f"expected a model card, {path} does not exist")
     try:
         values = json.loads(path.read_text())
-        values["shape"], values["log_snr"] = tuple(values["shape"]), tuple(values["log_snr"])
-        return Card(**values)
-    except (ValueError, KeyError, TypeError) as error:
+        values["shape"] = tuple(operator.index(n) for n in values["shape"])
+        values["log_snr"] = tuple(float(end) for end in values["log_snr"])
+        card = Card(**values)
+        operator.index(card.transform["levels"])
+        if card.path not in PATHS:
+            raise ValueError(f"unknown path {card.path!r}")
+        if not (isinstance(card.network["kind"], str) and isinstance(card.network["fields"], dict)):
+            raise TypeError("network needs a kind and fields")
+        return card
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"expected a model card in {path}, it is damaged ({reason})") from None

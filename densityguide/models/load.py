@@ -54,8 +54,13 @@ def _read_calibration(folder: Path) -> Calibration | None:
         return None
     try:
         values = load_file(path)
+        lengths = {value.shape for value in values.values()}
+        if len(lengths) > 1 or not all(np.isfinite(value).all() for value in values.values()):
+            raise ValueError("arrays of different length, or not finite")
+        if not (np.diff(values["times"]) > 0).all():
+            raise ValueError("times that do not rise")
         return Calibration(**{key: jnp.asarray(value) for key, value in values.items()})
-    except (SafetensorError, TypeError, OSError) as error:
+    except (SafetensorError, TypeError, KeyError, ValueError, OSError) as error:
         raise ValueError(
             f"expected a calibration in {path}, it is damaged ({error}): calibrate again"
         ) from None

@@ -50,9 +50,16 @@ def load(name_or_folder: str | os.PathLike) -> tuple[nn.Module, Any, Card]:
     card = cards.read(folder / "card.json")
     module = build(card.network["kind"], card.network["fields"])
     params = weights.read(folder / "weights.safetensors", card.sha256)
-    wanted = jax.eval_shape(
-        lambda: module.init(jax.random.key(0), jnp.zeros(card.shape), jnp.zeros(()))
-    )
+    try:
+        wanted = jax.eval_shape(
+            lambda: module.init(jax.random.key(0), jnp.zeros(card.shape), jnp.zeros(()))
+        )
+    except Exception as error:  # whatever a network of impossible fields raises
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"expected a network that fits shape {card.shape} in {folder / 'card.json'}, its "
+            f"fields are damaged ({reason}): export the model again"
+        ) from None
 
     def shapes(tree):
         return jax.tree.map(lambda leaf: leaf.shape, tree)

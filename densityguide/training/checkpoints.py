@@ -90,7 +90,7 @@ def read_run(out: str | os.PathLike) -> tuple[Config, dict]:
     try:
         record = json.loads(path.read_text())
         return from_dict(record["config"]), record
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         reason = type(error).__name__
         raise ValueError(
             f"expected the record of a training run, {path} is damaged ({reason}): "

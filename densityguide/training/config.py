@@ -17,7 +17,7 @@ __all__ = ["Config", "Loss", "Model", "Optimiser", "from_dict", "read", "to_dict
 
 @dataclass(frozen=True)
 class Model:
-    """`kind` (unet, mlp, dit) and the fields of that network."""
+    """`kind` (unet, mlp) and the fields of that network."""
 
     kind: str = "unet"
     # Left out of the hash, not of the comparison: dicts have none, and jit needs one.
@@ -78,7 +78,7 @@ def _check_keys(kind: type, values: dict[str, Any], where: str) -> None:
     for key, value in values.items():
         if key not in names:
             near = difflib.get_close_matches(key, names, 1, 0.0)[0]
-            raise ValueError(f"unknown configuration key {where}{key!r}: did you mean {near!r}?")
+            raise ValueError(f"unknown configuration key {where}{key}: did you mean {near!r}?")
         inner = {"Model": Model, "Loss": Loss, "Optimiser": Optimiser}.get(names[key])
         if inner is not None:
             if not isinstance(value, dict):
@@ -92,6 +92,16 @@ def _check_values(config: Config) -> Config:
             value = getattr(section, key, 1)
             if not value > 0:
                 raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
+    shares = {"ema": config.optimiser, "b2": config.optimiser}
+    shares |= {"proposal_share": config.loss, "weighting_share": config.loss}
+    for key, section in shares.items():
+        value = getattr(section, key)
+        if not 0 <= value < 1:
+            raise ValueError(f"expected {key} in [0, 1), got {value}: set a share")
+    for key in ("warmup", "decay"):
+        value = getattr(config.optimiser, key)
+        if value < 0:
+            raise ValueError(f"expected {key} >= 0, got {value}: set a number of steps")
     low, high = config.loss.log_snr
     if not low < high:
         raise ValueError(f"expected loss.log_snr = [low, high], low < high, got [{low}, {high}]")
@@ -122,6 +132,6 @@ def read(path: str | os.PathLike) -> Config:
         raise FileNotFoundError(f"expected a configuration file, {path} does not exist")
     try:
         values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"expected TOML in {path}: {error}") from None
     return from_dict(values)

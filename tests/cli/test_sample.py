@@ -159,6 +159,7 @@ def test_failed_samples_are_left_out_and_counted():
         x=np.zeros((4, 12)),
         log_density=np.asarray([1.0, 2.0, 3.0, np.nan]),
         standard_error=ones,
+        degrees_of_freedom=ones,
         unmet=ones,
         evaluations=ones,
         tangents=ones,

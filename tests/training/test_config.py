@@ -12,11 +12,13 @@ BASE = {"name": "a", "data": "digits8"}
     ("extra", "words"),
     [
         ({"sead": 1}, "did you mean 'seed'"),
-        ({"optimiser": {"step": 5}}, "optimiser.'step': did you mean 'steps'"),
+        ({"optimiser": {"step": 5}}, "optimiser.step: did you mean 'steps'"),
         ({"loss": {"predict": "v"}}, "did you mean 'prediction'"),
         ({"model": 3}, r"expected a table \[model\]"),
         ({"optimiser": {"batch": "many"}}, "bad configuration"),
         ({"optimiser": {"steps": 0}}, "expected steps > 0"),
+        ({"optimiser": {"ema": 7.0}}, r"expected ema in \[0, 1\)"),
+        ({"optimiser": {"warmup": -5}}, "expected warmup >= 0"),
         ({"loss": {"log_snr": [3.0, -3.0]}}, "low < high"),
     ],
 )
