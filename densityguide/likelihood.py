@@ -167,15 +167,14 @@ def bits_per_dim(
         "the flow's transform must be callable as (x, key) and have log_jacobian(D): use "
         "densityguide.data.transforms.Dequantise",
     )
-    wrong = jnp.asarray(False)
-    if (levels := getattr(transform, "levels", None)) is not None:
+    levels = getattr(transform, "levels", None)
+    if levels is not None:
         known = concrete(images)
         require(
             known is None or not known.size or bool((known >= 0).all() and known.max() < levels),
             f"images must hold integers from 0 to {levels - 1}, the model's levels, got "
             + ("" if known is None or not known.size else f"{known.min()} to {known.max()}"),
         )
-        wrong = jnp.any((images < 0) | (images >= levels), axis=range(1, images.ndim))
 
     def once(image: Array, key: Array) -> tuple[Array, Array]:
         key_image, key_trace = jax.random.split(key)
@@ -188,9 +187,13 @@ def bits_per_dim(
         image, key = args
         value, status = jax.vmap(once, in_axes=(None, 0))(image, jax.random.split(key, draws))
         error = jnp.std(value, ddof=1) / draws**0.5
-        return jnp.mean(value), error, jnp.bitwise_or.reduce(status)
+        status = jnp.bitwise_or.reduce(status)
+        if levels is not None:
+            pixels = image.astype(jnp.int32)  # 256 does not fit in uint8
+            fine = jnp.all((pixels >= 0) & (pixels < levels))
+            status |= jnp.where(fine, 0, int(Status.INVALID))
+        return jnp.mean(value), error, status
 
     keys = jax.random.split(key, images.shape[0])
     value, error, status = jax.lax.map(one, (images, keys))
-    status |= jnp.where(wrong, int(Status.INVALID), 0)
     return BitsPerDim(value, error, status, tracking.noise_level(flow))
