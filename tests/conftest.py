@@ -33,9 +33,11 @@ def quick_compiles(request):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """Compiled programs hold memory maps, of which a process may have 65530."""
+    """Compiled programs hold memory maps, of which Linux gives a process 65530."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,12 @@ def test_jit_is_eager_and_the_steps_may_be_shared_out():
     jitted = jax.jit(lambda f, s: dg.high_density(f, x, switch=s, steps=(24, 8)))(flow, 1.0)
     assert np.allclose(jitted.log_density, eager.log_density, rtol=1e-9)
     assert eager.path.shape == (33,)
+
+
+@pytest.mark.slow
+def test_an_adaptive_solve_agrees():
+    flow = world("mixture12")
+    x = latents(flow, 1)[0]
     tight = dg.high_density(flow, x, switch=1.0, rtol=1e-8)
     fine = dg.high_density(flow, x, switch=1.0, steps=512)
     assert np.allclose(tight.log_density, fine.log_density, atol=1e-4)

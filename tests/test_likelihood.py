@@ -101,6 +101,7 @@ def test_standard_error_is_honest(name):
     assert (np.asarray(out.tangents) == np.asarray(out.evaluations) * trace.probes).all()
 
 
+@pytest.mark.slow
 def test_orthogonal_probes_beat_random_ones_over_a_solve():
     flow = world("mixture32", "vp", (-6.0, 3.0))
     x = decode(flow, latents(flow, 1), steps=64).x[0]
@@ -115,6 +116,7 @@ def test_orthogonal_probes_beat_random_ones_over_a_solve():
     assert spread[1] < 0.8 * spread[0]
 
 
+@pytest.mark.slow
 def test_adaptive_estimates_keep_their_probes():
     """An adaptive solve is deterministic inside: value within five of its own error bars, on
     average over keys unbiased."""

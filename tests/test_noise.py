@@ -52,6 +52,7 @@ def test_stratonovich_keeps_its_schedule_at_first_order_or_better(flow, starts):
     assert errors[1] / errors[2] > 3.3
 
 
+@pytest.mark.slow
 def test_ito_with_the_exact_trace_at_half_order(flow, starts):
     errors = [error(flow, noisy(flow, *starts, form="ito", steps=n)) for n in (50, 200, 800)]
     print("ito 50/200/800:", errors)
@@ -127,6 +128,7 @@ def test_every_pairing_by_hand(flow, starts, correction, heun, least, most):
     assert least <= seen <= most
 
 
+@pytest.mark.slow
 def test_the_published_form_is_biased_and_refining_does_not_help(flow, starts):
     """`log_density` knows of the bias: it tracks the truth, while log p leaves its schedule."""
     gaps = []
