@@ -16,6 +16,7 @@ NAMES = [name for name in ("digits8", "emoji32") if name in dg.models.names()]
 # Exact where it is cheap; where not, two replicate streams of orthogonal probes.
 TRACE = {"digits8": dg.exact(), "emoji32": dg.orthogonal(2)}
 COUNT = {"digits8": 8, "emoji32": 4}
+STEPS = {"digits8": 40, "emoji32": 24}  # solver errors below 0.001 bits/dim
 Z = 3.0
 
 
@@ -72,13 +73,20 @@ def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
 
     def one(x, key):
         return dg.match_log_density(
-            flow, x, natural, divergence=trace, key=key, steps=24, scan=5, scales=(0.7, 1.4)
+            flow,
+            x,
+            natural,
+            divergence=trace,
+            key=key,
+            steps=STEPS[name],
+            scan=5,
+            scales=(0.7, 1.4),
         )
 
     out = jax.jit(jax.vmap(one))(latents[:2], keys[:2])
     reached = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
     assert reached.any()
-    again = encode(flow, trace, out.x, seed=9, steps=48)
+    again = encode(flow, trace, out.x, seed=9, steps=2 * STEPS[name])
     error = np.hypot(out.standard_error, again.standard_error)
     off = np.abs(np.asarray(again.value) - natural)[reached]
     assert np.all(off <= nats(flow, 0.001) + Z * error[reached])
