@@ -121,7 +121,7 @@ def _alignment(
         _State(x, v, omega),
         kinds=_State("state", "state", "nats"),
         path=flow.path,
-        draw=tracking.drawer(trace, key, x, steer=False),
+        draw=tracking.drawer(trace, method, key, x, steer=False),
         watch=lambda y: y.omega,
     )
     end, pushed = solved.y.x, solved.y.v
@@ -134,7 +134,7 @@ def _alignment(
         cosine = value / (jnp.linalg.norm(score) * jnp.linalg.norm(pushed))
     if trace is not None:
         value = jnp.mean(solved.y.omega)
-        error, degrees = tracking.pooled_error(trace, method.pooled, solved.path, solved.y.omega)
+        error, degrees = tracking.pooled_error(trace, method, x.shape, solved.path, solved.y.omega)
     failed = solved.status != 0
     value, cosine, error = (jnp.where(failed, jnp.nan, a) for a in (value, cosine, error))
     scale = flow.end_scale()

@@ -71,7 +71,7 @@ def _calibrate(
         local = evaluate(flow, x, t, tangents=True)
         probes = None
         if trace.draw is not None:
-            probes = trace.draw(key, jnp.zeros((), jnp.int32), trace.probes, x.shape, x.dtype)
+            probes = trace.draw(key, jnp.zeros((), jnp.int32), 1, trace.probes, x.shape, x.dtype)
         laplacian = apply(lambda tangent: local.tangent(tangent)[1], trace, x, probes)
         variance = 1.0 if flow.path is None else flow.path.sigma(t) ** 2
         return variance * (laplacian + jnp.sum(local.score**2)) / (2.0 * flow.size) ** 0.5

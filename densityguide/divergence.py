@@ -7,8 +7,8 @@ through the linear map; no D x D array is ever built.
 * Hutchinson (1990): ``E[v^T J v] = tr J`` for ``v`` with identity covariance. Rademacher ``v``
   has the least variance among independent entries, ``2 (|J|_F^2 - sum_i J_ii^2)`` for
   symmetric J.
-* orthogonal: the probes of successive evaluations are distinct rows of one randomly signed and
-  permuted Hadamard matrix, so that over D of them off-diagonal terms cancel exactly.
+* orthogonal: the probes of successive evaluations are randomly signed Walsh functions, so that
+  the largest off-diagonal terms cancel; see ``densityguide.probes``.
 
 A ``Trace`` is data compared by value: building one twice does not compile twice.
 """
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any, Literal
 
 import jax
@@ -25,16 +24,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from densityguide.errors import count, floating, require
+from densityguide.probes import Draw, coded, cycle_length, gaussian, rademacher
 
-__all__ = ["Draw", "Trace", "apply", "divergence", "exact", "hutchinson", "orthogonal"]
-
-Draw = Callable[[Array, Array, int, tuple[int, ...], jnp.dtype], Array]
+__all__ = ["Trace", "apply", "divergence", "exact", "hutchinson", "orthogonal"]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """How to take a trace: ``draw(key, index, probes, shape, dtype) -> [probes, *shape]``,
-    or ``draw=None`` for the exact trace in chunks."""
+    """How to take a trace: replicate ``probes`` by ``draw`` (see ``densityguide.probes``), or
+    ``draw=None`` for the exact trace in chunks."""
 
     draw: Draw | None
     probes: int
@@ -47,6 +45,10 @@ class Trace:
     def tangents(self, size: int) -> int:
         """Tangents pushed per evaluation for ``size`` dimensions."""
         return size if self.is_exact else self.probes
+
+    def cycle(self, shape: tuple[int, ...], evaluations: int) -> int:
+        """Evaluations whose probes depend on each other, in a solve of ``evaluations``."""
+        return cycle_length(shape, evaluations) if self.draw is coded else 1
 
 
 def exact(chunk: int | None = None) -> Trace:
@@ -62,7 +64,7 @@ def hutchinson(
     Each probe is a replicate of the whole solve, and their spread is the error bar; one probe
     has none, so ``probes`` must be at least 2.
     """
-    known = {"rademacher": _rademacher, "gaussian": _gaussian}
+    known = {"rademacher": rademacher, "gaussian": gaussian}
     require(
         distribution in known,
         f"distribution must be 'rademacher' or 'gaussian', got {distribution!r}",
@@ -73,12 +75,11 @@ def hutchinson(
 def orthogonal(probes: int = 2) -> Trace:
     """Replicate streams of orthogonal probes, cycled over the evaluations of a fixed grid.
 
-    Stream k at evaluation n uses row ``perm_k(n)`` of a Sylvester-Hadamard matrix of the next
-    power of two, cut to D columns and signed at random, anew after each cycle: each probe is
-    Rademacher on its own, and probes of one stream are (for D a power of two) orthogonal across
-    evaluations.
+    Each probe is Rademacher on its own, and together those of a cycle cancel the errors of
+    neighbouring pixels and channels (images [H, W, C]; elsewhere of neighbours along the array):
+    see ``densityguide.probes``. Signs are fresh in every cycle and stream.
     """
-    return Trace(_hadamard, _replicates(probes))
+    return Trace(coded, _replicates(probes))
 
 
 def _replicates(probes: int) -> int:
@@ -87,31 +88,6 @@ def _replicates(probes: int) -> int:
         f"probes must be an integer of at least 2, got {probes!r}: one probe has no error bar",
     )
     return probes
-
-
-def _rademacher(key: Array, index: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
-    return jax.random.rademacher(jax.random.fold_in(key, index), (probes, *shape), dtype)
-
-
-def _gaussian(key: Array, index: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
-    return jax.random.normal(jax.random.fold_in(key, index), (probes, *shape), dtype)
-
-
-def _hadamard(key: Array, index: Array, probes: int, shape: tuple[int, ...], dtype) -> Array:
-    size = prod(shape)
-    order = 1 << max(size - 1, 1).bit_length()
-
-    def stream(key: Array) -> Array:
-        key_sign, key_row = jax.random.split(jax.random.fold_in(key, index // order))
-        signs = jax.random.rademacher(key_sign, (size,), dtype)
-        # An odd factor permutes the integers modulo a power of two.
-        factor, offset = jax.random.randint(key_row, (2,), 0, order, index.dtype)
-        row = ((index * (factor | 1)) ^ offset) & (order - 1)
-        # Entry (i, j) of Sylvester's matrix is (-1)^popcount(i & j): no matrix is stored.
-        parity = lax.population_count(row & jnp.arange(size, dtype=row.dtype)) & 1
-        return (signs * (1 - 2 * parity).astype(dtype)).reshape(shape)
-
-    return jax.vmap(stream)(jax.random.split(key, probes))
 
 
 def apply(linear: Callable[[Array], Any], trace: Trace, like: Array, probes: Array | None) -> Any:
@@ -172,7 +148,7 @@ def divergence(
     )
     probes = None
     if trace.draw is not None:
-        probes = trace.draw(key, jnp.zeros((), jnp.int32), trace.probes, x.shape, x.dtype)
+        probes = trace.draw(key, jnp.zeros((), jnp.int32), 1, trace.probes, x.shape, x.dtype)
     estimates = apply(linear, trace, x, probes)
     spread = jnp.zeros((), x.dtype)
     if not trace.is_exact:

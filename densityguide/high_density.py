@@ -214,7 +214,7 @@ def _track_mode(
         _State(x, jnp.zeros((), x.dtype)),
         kinds=_State("state", "nats"),
         path=path,
-        draw=tracking.drawer(trace, key, x, steer=False),
+        draw=tracking.drawer(trace, method, key, x, steer=False),
     )
     failed = (solved.status & int(Status.NON_FINITE)) != 0
     return Mode(

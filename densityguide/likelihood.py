@@ -95,7 +95,7 @@ def _log_density(
         numbers,
         rates,
         _State(start, jnp.zeros((trace.probes,), x.dtype)),
-        draw=tracking.drawer(trace, key, x, steer=False),
+        draw=tracking.drawer(trace, method, key, x, steer=False),
         watch=lambda y: y.log_density,
         kinds=_State("state", "nats"),
         path=flow.path,
@@ -103,7 +103,9 @@ def _log_density(
     failed = solved.status != 0
     change = -jnp.mean(solved.y.log_density)
     value = flow.prior.log_prob(solved.y.x) + change + tracking.log_alpha_offset(flow)
-    error, degrees = tracking.pooled_error(trace, method.pooled, solved.path, solved.y.log_density)
+    error, degrees = tracking.pooled_error(
+        trace, method, x.shape, solved.path, solved.y.log_density
+    )
     return LogDensity(
         value=jnp.where(failed, jnp.nan, value),
         standard_error=jnp.where(failed, jnp.nan, error),

@@ -186,7 +186,7 @@ def decode(
         numbers,
         field.rates if noise is None else field.increment,
         y0,
-        draw=tracking.drawer(trace, keys[0], x, steer=steered),
+        draw=tracking.drawer(trace, method, keys[0], x, steer=steered),
         brownian=None if noise is None else (keys[1], x.shape),
         watch=lambda y: y.log_density,
         kinds=KINDS,
@@ -201,7 +201,7 @@ def decode(
     if trace is not None:
         log_density = jnp.where(failed, jnp.nan, jnp.mean(solved.y.log_density) + offset)
         error, degrees = tracking.pooled_error(
-            trace, method.pooled, solved.path, solved.y.log_density
+            trace, method, x.shape, solved.path, solved.y.log_density
         )
         error = jnp.where(failed, jnp.nan, error)
         path = None if solved.path is None else jnp.mean(solved.path, axis=1)
@@ -280,7 +280,7 @@ def _plain(method, trace, flow, x, key, numbers, watch) -> solving.Solved:
         numbers,
         Guided(flow, None, None, trace, solving.ends(numbers)).rates,
         State(x, jnp.broadcast_to(start, (trace.probes,)), start, jnp.zeros_like(start)),
-        draw=tracking.drawer(trace, key, x, steer=False),
+        draw=tracking.drawer(trace, method, key, x, steer=False),
         watch=watch,
         kinds=KINDS,
         path=flow.path,

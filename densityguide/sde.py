@@ -146,8 +146,9 @@ def _track_sde(
     drift, diffusion = functions
     # G may map from another space, so its probes are drawn there, apart from those of div u.
     key, key_bend = jax.random.split(key)
-    bend_draw = tracking.drawer(trace, key_bend, jnp.zeros(shape, x.dtype), steer=False)
-    probe_draw = tracking.drawer(trace, jax.random.split(key, 2)[0], x, steer=False)
+    cycle, like = trace.cycle(x.shape, method.indices), jnp.zeros(shape, x.dtype)
+    bend_draw = tracking.drawer(trace, method, key_bend, like, steer=False, cycle=cycle)
+    probe_draw = tracking.drawer(trace, method, jax.random.split(key, 2)[0], x, steer=False)
 
     def increment(t: Array, y: _State, drawn: Any, dt: Array, dw: Array) -> _State:
         probes, bend_probes = drawn
@@ -191,7 +192,7 @@ def _tracked(
         _State(x, start),
         kinds=_State("state", "nats"),
         path=flow.path,
-        draw=draw or tracking.drawer(trace, key_probe, x, steer=False),
+        draw=draw or tracking.drawer(trace, method, key_probe, x, steer=False),
         brownian=(key_noise, x.shape if shape is None else shape),
         watch=lambda y: y.log_density,
     )
@@ -201,7 +202,7 @@ def _tracked(
     each = 0
     if trace is not None:
         error, degrees = tracking.pooled_error(
-            trace, method.pooled, solved.path, solved.y.log_density
+            trace, method, x.shape, solved.path, solved.y.log_density
         )
         each = tangents * trace.tangents(flow.size)
     return SdeSample(

@@ -68,6 +68,18 @@ class Method:
         return tuple(sorted({0.0, *(float(c) for c in later)}))
 
     @property
+    def places(self) -> int:
+        """Indices of evaluations that a step takes up: as many as its distinct times, and one
+        less where the last evaluation serves the next step as its first."""
+        tableau = getattr(self.solver, "tableau", None)
+        return len(self.stage_times) - int(tableau is not None and tableau.fsal)
+
+    @property
+    def indices(self) -> int:
+        """Indices of evaluations of a whole solve on a fixed grid."""
+        return self.places * self.max_steps
+
+    @property
     def pooled(self) -> float:
         """Variance of independent noise in the evaluations, as added up from the increments of
         single steps, relative to that of their sum. Below 1 only where the evaluation carried
@@ -320,7 +332,7 @@ def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solv
     def drawn(t, place):
         step, t0, t1 = place
         stage = jnp.argmin(jnp.abs(stage_times - (t - t0) / (t1 - t0)))
-        return draw(step * stage_times.shape[0] + stage.astype(step.dtype))
+        return draw(step * method.places + stage.astype(step.dtype))
 
     def rates(t, y, place):
         return field(t, y, drawn(t, place))

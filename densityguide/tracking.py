@@ -7,11 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from densityguide.divergence import Trace, apply, exact
 from densityguide.errors import require
 from densityguide.flows import Flow
+from densityguide.solve import Method
 
 __all__ = [
     "Auto",
@@ -64,17 +66,25 @@ def choose(
 
 
 def drawer(
-    trace: Trace | None, key: Array | None, like: Array, *, steer: bool
+    trace: Trace | None,
+    method: Method,
+    key: Array | None,
+    like: Array,
+    *,
+    steer: bool,
+    cycle: int | None = None,
 ) -> Callable[[Array], Probes]:
-    """``index -> Probes``. Steering probes are independent of the reporting ones: a target
-    steered by its own probes would hide its error."""
+    """``index -> Probes``, in cycles that suit ``like`` (or of ``cycle`` evaluations). Steering
+    probes are independent of the reporting ones: a target steered by its own would hide its
+    error."""
     if trace is None or trace.draw is None:
         return lambda index: Probes(None, None)
     report_key, steer_key = jax.random.split(key)
+    cycle = cycle or trace.cycle(like.shape, method.indices)
 
     def draw(index: Array) -> Probes:
         def some(key: Array) -> Array:
-            return trace.draw(key, index, trace.probes, like.shape, like.dtype)
+            return trace.draw(key, index, cycle, trace.probes, like.shape, like.dtype)
 
         return Probes(some(report_key), some(steer_key) if steer else None)
 
@@ -102,15 +112,17 @@ class ErrorBar(NamedTuple):
     degrees_of_freedom: Array
 
 
-def pooled_error(trace: Trace, pooled: float, path: Array | None, final: Array) -> ErrorBar:
+def pooled_error(
+    trace: Trace, method: Method, shape: tuple[int, ...], path: Array | None, final: Array
+) -> ErrorBar:
     """Error bar of the mean over K replicates of a tracked quantity, final values [K].
 
-    On a fixed grid (``path`` [n + 1, K]) every evaluation has probes of its own, so the variance
-    is added up from the steps' increments, ``pooled`` of it (`Method.pooled`). Few large steps may
-    hold most of it: degrees of freedom after Satterthwaite (Biometrics, 1946), ``nu = (sum v)^2 /
-    sum(v^2 / (K - 1))``, with the squares' own bias removed. An adaptive solve keeps its probes,
-    so there only the K end values are left. Orthogonal probes cancel across steps, which is not
-    counted: their error is overstated where the evaluations are as many as the dimensions.
+    On a fixed grid (``path`` [n + 1, K]) probes are independent from cycle to cycle, so the
+    variance is added up from the increments over cycles, to the nearest step (which overstates
+    it slightly), or over steps, ``method.pooled`` of it, if all probes are independent. Few of
+    them may hold most of it: degrees of freedom after Satterthwaite (Biometrics, 1946),
+    ``nu = (sum v)^2 / sum(v^2 / (K - 1))``, with the squares' own bias removed. An adaptive solve
+    keeps its probes, so there only the K end values are left.
     """
     if trace.is_exact:
         return ErrorBar(jnp.zeros((), final.dtype), jnp.full((), jnp.inf, final.dtype))
@@ -118,11 +130,16 @@ def pooled_error(trace: Trace, pooled: float, path: Array | None, final: Array) 
     if path is None:
         error = jnp.std(final, ddof=1) / trace.probes**0.5
         return ErrorBar(error, jnp.full((), each, final.dtype))
-    moves = jnp.var(jnp.diff(path, axis=0), axis=1, ddof=1)
+    cycle = trace.cycle(shape, method.indices)
+    steps = path.shape[0] - 1
+    ends = {round(n * cycle / method.places) for n in range(method.indices // cycle + 1)}
+    ends = np.asarray(sorted({min(end, steps) for end in ends} | {steps}))
+    moves = jnp.var(jnp.diff(path[ends], axis=0), axis=1, ddof=1)
     total = jnp.sum(moves)
     # E v^2 = (1 + 2 / each) (E v)^2, and E (sum v)^2 holds the same excess once.
     squares = jnp.maximum(jnp.sum(moves**2), jnp.finfo(final.dtype).tiny)
     degrees = jnp.maximum((each + 2) * total**2 / squares - 2.0, each)
+    pooled = method.pooled if cycle <= method.places else 1.0
     return ErrorBar(jnp.sqrt(total / pooled / trace.probes), degrees)
 
 

@@ -78,36 +78,6 @@ def test_rademacher_variance_is_the_textbook_one():
     assert seen == pytest.approx(expected, rel=0.07)
 
 
-@pytest.mark.parametrize("shape", [(8,), (2, 8)])
-def test_orthogonal_probes_cover_the_space_once(shape):
-    """Over a cycle of D = 2^k evaluations the average of v^T J v is the trace exactly."""
-    size = prod(shape)
-    trace = dg.orthogonal(3)
-    probes = jax.vmap(
-        lambda step: trace.draw(jax.random.key(0), step, 3, shape, jnp.dtype("float64"))
-    )(jnp.arange(2 * size, dtype=jnp.int32))
-    rows = np.asarray(probes).reshape(2 * size, 3, size)
-    np.testing.assert_array_equal(np.abs(rows), 1.0)
-    matrix = np.random.default_rng(0).normal(size=(size, size))
-    seen = np.einsum("skj,ji,ski->ks", rows, matrix, rows)
-    for start in (0, size):
-        window = seen[:, start : start + size].mean(axis=1)
-        np.testing.assert_allclose(window, np.trace(matrix), rtol=1e-10)
-    gram = rows[:size, 0] @ rows[:size, 0].T
-    np.testing.assert_array_equal(gram, size * np.eye(size))
-    assert np.abs(rows[:size, 0] - rows[:size, 1]).max() > 0
-    assert np.abs(rows[:size] - rows[size:]).max() > 0
-
-
-def test_probes_of_an_odd_size_are_signs_with_identity_covariance():
-    trace = dg.orthogonal(2)
-    keys = jax.random.split(jax.random.key(0), 6000)
-    zero = jnp.zeros((), jnp.int32)
-    rows = jax.vmap(lambda key: trace.draw(key, zero, 2, (5,), jnp.dtype("float64"))[0])(keys)
-    covariance = np.asarray(rows).T @ np.asarray(rows) / 6000
-    np.testing.assert_allclose(covariance, np.eye(5), atol=5 / 6000**0.5)
-
-
 def arrays_in(jaxpr):
     """Shapes of everything computed, in nested programs too."""
     for equation in jaxpr.eqns:

@@ -12,7 +12,8 @@ PACKAGE = Path(densityguide.__file__).parent
 
 # A room may import rooms of its own floor and of those below; the rooms are files or folders.
 FLOORS = {
-    "ground": "errors clocks paths coordinates predictions priors grids knots divergence parallel",
+    "ground": "errors clocks paths coordinates predictions priors grids knots parallel "
+    "probes divergence",
     "flows": "flows worlds rewiring",
     "engine": "guidance noise tracking guided solve",
     "verbs": "rescaling sampling likelihood alignment sde polish",

@@ -93,11 +93,8 @@ def test_standard_error_is_honest(name):
     share = rms(error) / rms(out.standard_error)
     print(name, "error / error bar", share, "coverage", coverage)
     assert abs(error.mean()) < 4 * error.std() / 500**0.5
-    assert share < 1.12
+    assert 0.85 < share < 1.12
     assert 0.92 <= coverage <= 0.99
-    if "orthogonal" not in name:
-        # Probes that cancel across evaluations (D = 12, 40 steps) only overstate the error.
-        assert share > 0.88
     assert (np.asarray(out.tangents) == np.asarray(out.evaluations) * trace.probes).all()
 
 
