@@ -21,6 +21,7 @@ from densityguide.high_density import Mode, high_density, track_mode
 from densityguide.knots import Knots, knots
 from densityguide.likelihood import BitsPerDim, LogDensity, bits_per_dim, log_density
 from densityguide.matching import Match, match_log_density
+from densityguide.multistep import Adams
 from densityguide.reports import AlignmentReport, alignment_report
 from densityguide.rescaling import rescale
 from densityguide.sampling import Sample, latent, sample
@@ -29,6 +30,7 @@ from densityguide.solve import Status
 from densityguide.verify import Verification, verify
 
 __all__ = [
+    "Adams",
     "AlignmentReport",
     "BitsPerDim",
     "Calibration",

@@ -134,7 +134,7 @@ def _alignment(
         cosine = value / (jnp.linalg.norm(score) * jnp.linalg.norm(pushed))
     if trace is not None:
         value = jnp.mean(solved.y.omega)
-        error, degrees = tracking.pooled_error(trace, method, x.shape, solved.path, solved.y.omega)
+        error, degrees = tracking.pooled_error(trace, method, x.shape, solved.moves, solved.y.omega)
     failed = solved.status != 0
     value, cosine, error = (jnp.where(failed, jnp.nan, a) for a in (value, cosine, error))
     scale = flow.end_scale()

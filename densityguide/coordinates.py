@@ -34,6 +34,16 @@ class Coordinates(NamedTuple):
     def trivial(self) -> bool:
         return self.path is None or self.path.preserves_variance
 
+    @property
+    def log_linear(self) -> Callable[[Array], Array] | None:
+        """Log of the factor by which the linear part alone, ``-alpha^2 / 2 x``, scales x / c: its
+        own log sigma. None without a path."""
+        return None if self.path is None else (lambda t: -0.5 * jax.nn.softplus(t))
+
+    def linear(self, t: Array) -> Array:
+        """The linear part's rate, ``-alpha^2 / 2`` of the variance-preserving path, or 0."""
+        return jnp.zeros_like(t) if self.path is None else -0.5 * jax.nn.sigmoid(t)
+
     def _scaled(self, y: Any, factor: Array) -> Any:
         return jax.tree.map(lambda a, kind: a * factor if kind == "state" else a, y, self.kinds)
 

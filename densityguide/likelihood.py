@@ -104,7 +104,7 @@ def _log_density(
     change = -jnp.mean(solved.y.log_density)
     value = flow.prior.log_prob(solved.y.x) + change + tracking.log_alpha_offset(flow)
     error, degrees = tracking.pooled_error(
-        trace, method, x.shape, solved.path, solved.y.log_density
+        trace, method, x.shape, solved.moves, solved.y.log_density
     )
     return LogDensity(
         value=jnp.where(failed, jnp.nan, value),

@@ -105,7 +105,9 @@ def sample(
     purpose = _purpose(guidance, noise)
     trace = tracking.choose(flow, divergence, key, purpose)
     calculus = None if form is None else "stratonovich" if form == "stratonovich" else "ito"
-    method, numbers = solving.plan(flow, noise_form=calculus, **options)
+    method, numbers = solving.plan(
+        flow, noise_form=calculus, guided=guidance is not None, **options
+    )
     if polish is None:
         return decode(method, trace, flow, x, guidance, noise, key, numbers)
     polish = count(polish, 0, "polish")
@@ -201,7 +203,7 @@ def decode(
     if trace is not None:
         log_density = jnp.where(failed, jnp.nan, jnp.mean(solved.y.log_density) + offset)
         error, degrees = tracking.pooled_error(
-            trace, method, x.shape, solved.path, solved.y.log_density
+            trace, method, x.shape, solved.moves, solved.y.log_density
         )
         error = jnp.where(failed, jnp.nan, error)
         path = None if solved.path is None else jnp.mean(solved.path, axis=1)

@@ -202,7 +202,7 @@ def _tracked(
     each = 0
     if trace is not None:
         error, degrees = tracking.pooled_error(
-            trace, method, x.shape, solved.path, solved.y.log_density
+            trace, method, x.shape, solved.moves, solved.y.log_density
         )
         each = tangents * trace.tangents(flow.size)
     return SdeSample(

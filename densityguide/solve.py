@@ -20,10 +20,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from densityguide import grids
+from densityguide import grids, multistep
 from densityguide.coordinates import Coordinates
 from densityguide.errors import concrete, count, number, require, scalar
 from densityguide.flows import Flow
+from densityguide.multistep import Adams
 from densityguide.paths import Path
 
 __all__ = ["Method", "Numbers", "Solved", "Status", "ends", "plan", "solve", "solver_named"]
@@ -55,7 +56,7 @@ class Method:
     @property
     def stages(self) -> int:
         """Field evaluations per step."""
-        if isinstance(self.solver, diffrax.Euler):
+        if isinstance(self.solver, (diffrax.Euler, Adams)):
             return 1
         tableau = self.solver.tableau
         return tableau.num_stages - int(tableau.fsal)
@@ -77,7 +78,7 @@ class Method:
     @property
     def indices(self) -> int:
         """Indices of evaluations of a whole solve on a fixed grid."""
-        return self.places * self.max_steps
+        return self.places * self.max_steps + int(isinstance(self.solver, Adams))
 
     @property
     def pooled(self) -> float:
@@ -107,18 +108,25 @@ class Numbers(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """Final state, status bits, field evaluations, and ``watch(y)`` at every knot (or None)."""
+    """Final state, status bits, field evaluations, and for fixed grids with ``watch`` (else None)
+    ``watch(y)`` at every knot and ``moves``: what each step, or with `Adams` each evaluation,
+    added to it [n or n + 1] (leaves in nats only)."""
 
     y: Any
     status: Array
     evaluations: Array
     path: Any
+    moves: Any
 
 
-def default_solver(noise_form: str | None = None) -> Any:
-    """Bogacki-Shampine 3(2) for ODEs; Heun for Stratonovich and Euler for Ito SDEs."""
+def default_solver(
+    noise_form: str | None = None, *, adaptive: bool = False, guided: bool = False
+) -> Any:
+    """`Adams` for a plain flow on a fixed grid; Bogacki-Shampine 3(2) if adaptive, or guided: near
+    a mode guidance is stiff, which multistep methods bear badly. Heun for Stratonovich and Euler
+    for Ito SDEs."""
     if noise_form is None:
-        return diffrax.Bosh3(scan_kind="bounded")
+        return diffrax.Bosh3(scan_kind="bounded") if adaptive or guided else Adams()
     if noise_form == "stratonovich":
         return diffrax.Heun(scan_kind="bounded")
     return diffrax.Euler()
@@ -136,6 +144,7 @@ def plan(
     max_steps: int | None = None,
     adjoint: str = "reverse",
     noise_form: str | None = None,
+    guided: bool = False,
 ) -> tuple[Method, Numbers]:
     """Check the options of a solve and split them into what is compiled and what is traced.
 
@@ -143,7 +152,8 @@ def plan(
         steps: number of steps of a fixed grid.
         grid: function ``(start, stop, steps) -> knots`` from `densityguide.grids`, or an array
             of knots from the prior's end to the data's.
-        solver: an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`.
+        solver: `Adams`, an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`; the
+            default is `default_solver`'s.
         rtol, atol: tolerances for x; either makes the solve adaptive.
         log_density_atol: absolute tolerance of log p in nats (adaptive; default: atol); ``rtol``
             applies to its change.
@@ -151,6 +161,7 @@ def plan(
         adjoint: "reverse" or "forward": which mode of autodiff an adaptive solve supports
             (fixed grids support both).
         noise_form: None for an ODE, else ``"stratonovich"`` or ``"ito"``.
+        guided: whether the field is more than the plain flow.
 
     Raises:
         ValueError: options that contradict each other, a grid that does not run from one end of
@@ -173,7 +184,9 @@ def plan(
         not (adaptive and noise_form is not None),
         "stochastic solves use a fixed grid: pass steps= instead of tolerances",
     )
-    solver = default_solver(noise_form) if solver is None else solver
+    solver = (
+        default_solver(noise_form, adaptive=adaptive, guided=guided) if solver is None else solver
+    )
     _check_solver(solver, noise_form, adaptive)
     if getattr(solver, "scan_kind", "") is None:
         # Of diffrax's loops only "bounded" supports both reverse mode and jvp.
@@ -235,12 +248,13 @@ def _check_solver(solver: Any, noise_form: str | None, adaptive: bool) -> None:
         f"solver must be an instance, got the class {solver!r}: add parentheses",
     )
     require(
-        isinstance(solver, (diffrax.AbstractERK, diffrax.Euler)),
-        f"solver must be an explicit Runge-Kutta method of diffrax or diffrax.Euler(), got {name}",
+        isinstance(solver, (Adams, diffrax.AbstractERK, diffrax.Euler)),
+        "solver must be densityguide.Adams(), an explicit Runge-Kutta method of diffrax or "
+        f"diffrax.Euler(), got {name}",
     )
     require(
-        not adaptive or not isinstance(solver, diffrax.Euler),
-        "diffrax.Euler has no error estimate for an adaptive solve: use diffrax.Bosh3() or steps=",
+        not adaptive or isinstance(solver, diffrax.AbstractERK),
+        f"{name} has no error estimate for an adaptive solve: use diffrax.Bosh3() or steps=",
     )
     if noise_form == "stratonovich":
         require(
@@ -321,7 +335,31 @@ def solve(
         coordinates = Coordinates(path, kinds)
         if method.adaptive:
             return _adaptive(method, numbers, field, y0, draw, coordinates)
+        if isinstance(method.solver, Adams):
+            return _multistep(method, numbers.knots, field, y0, draw, watch, coordinates)
         return _fixed(method, numbers.knots, field, y0, draw, brownian, watch, coordinates)
+
+
+def _multistep(method, knots, field, y0, draw, watch, coordinates) -> Solved:
+    y, fine, path, moves = multistep.integrate(
+        method.solver.order,
+        knots,
+        field,
+        y0,
+        coordinates=coordinates,
+        draw=draw,
+        watch=(lambda y: None) if watch is None else watch,
+        finite=_finite,
+    )
+    evaluations = jnp.asarray(knots.shape[0], jnp.int32)
+    return Solved(y, _fixed_status(knots, fine), evaluations, path, moves)
+
+
+def _fixed_status(knots: Array, fine: Array) -> Array:
+    moves = (knots[1:] - knots[:-1]) * (knots[-1] - knots[0])
+    status = jnp.where(fine, 0, int(Status.NON_FINITE))
+    status |= jnp.where(jnp.all(moves > 0), 0, int(Status.INVALID))
+    return status.astype(jnp.int32)
 
 
 def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solved:
@@ -364,14 +402,13 @@ def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solv
     xs = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
     (y, _, fine, reached), path = lax.scan(body, (start, state, _finite(y0), knots[0]), xs)
     y = coordinates.leave(y, reached)
+    moves = None
     if watch is not None:
         path = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), watch(y0), path)
+        moves = jax.tree.map(lambda a: jnp.diff(a, axis=0), path)
     first_extra = int(getattr(solver, "tableau", None) is not None and solver.tableau.fsal)
     evaluations = jnp.asarray(steps * method.stages + first_extra, jnp.int32)
-    moves = (knots[1:] - knots[:-1]) * (knots[-1] - knots[0])
-    status = jnp.where(fine, 0, int(Status.NON_FINITE))
-    status |= jnp.where(jnp.all(moves > 0), 0, int(Status.INVALID))
-    return Solved(y, status.astype(jnp.int32), evaluations, path)
+    return Solved(y, _fixed_status(knots, fine), evaluations, path, moves)
 
 
 def _adaptive(method, numbers, field, y0, draw, coordinates) -> Solved:
@@ -424,7 +461,7 @@ def _adaptive(method, numbers, field, y0, draw, coordinates) -> Solved:
     )
     steps = solution.stats["num_steps"]
     evaluations = steps * method.stages + int(method.solver.tableau.fsal)
-    return Solved(y, status.astype(jnp.int32), jnp.asarray(evaluations, jnp.int32), None)
+    return Solved(y, status.astype(jnp.int32), jnp.asarray(evaluations, jnp.int32), None, None)
 
 
 def _finite(y: Any) -> Array:
@@ -434,6 +471,7 @@ def _finite(y: Any) -> Array:
 def solver_named(name: str) -> Any:
     """A solver for ``solver=`` by its usual name in lower case, for command lines and files."""
     known = {
+        "adams": Adams,
         "euler": diffrax.Euler,
         "heun": diffrax.Heun,
         "midpoint": diffrax.Midpoint,

@@ -113,31 +113,31 @@ class ErrorBar(NamedTuple):
 
 
 def pooled_error(
-    trace: Trace, method: Method, shape: tuple[int, ...], path: Array | None, final: Array
+    trace: Trace, method: Method, shape: tuple[int, ...], moves: Array | None, final: Array
 ) -> ErrorBar:
     """Error bar of the mean over K replicates of a tracked quantity, final values [K].
 
-    On a fixed grid (``path`` [n + 1, K]) probes are independent from cycle to cycle, so the
-    variance is added up from the increments over cycles, to the nearest step (which overstates
-    it slightly), or over steps, ``method.pooled`` of it, if all probes are independent. Few of
-    them may hold most of it: degrees of freedom after Satterthwaite (Biometrics, 1946),
+    On a fixed grid probes are independent from cycle to cycle, so the variance is added up over
+    cycles from ``moves`` [n, K], what each evaluation or step added (of Runge-Kutta steps to the
+    nearest, which overstates it slightly, or ``method.pooled`` of it if a cycle is shorter). Few
+    cycles may hold most of it: degrees of freedom after Satterthwaite (Biometrics, 1946),
     ``nu = (sum v)^2 / sum(v^2 / (K - 1))``, with the squares' own bias removed. An adaptive solve
     keeps its probes, so there only the K end values are left.
     """
     if trace.is_exact:
         return ErrorBar(jnp.zeros((), final.dtype), jnp.full((), jnp.inf, final.dtype))
     each = trace.probes - 1
-    if path is None:
+    if moves is None:
         error = jnp.std(final, ddof=1) / trace.probes**0.5
         return ErrorBar(error, jnp.full((), each, final.dtype))
     cycle = trace.cycle(shape, method.indices)
-    steps = path.shape[0] - 1
-    ends = {round(n * cycle / method.places) for n in range(method.indices // cycle + 1)}
-    ends = np.asarray(sorted({min(end, steps) for end in ends} | {steps}))
-    moves = jnp.var(jnp.diff(path[ends], axis=0), axis=1, ddof=1)
-    total = jnp.sum(moves)
+    places = np.floor((np.arange(len(moves)) + 0.5) * method.places / cycle)
+    labels = np.unique(places, return_inverse=True)[1]
+    sums = jax.ops.segment_sum(moves, labels, int(labels[-1]) + 1)
+    variances = jnp.var(sums, axis=1, ddof=1)
+    total = jnp.sum(variances)
     # E v^2 = (1 + 2 / each) (E v)^2, and E (sum v)^2 holds the same excess once.
-    squares = jnp.maximum(jnp.sum(moves**2), jnp.finfo(final.dtype).tiny)
+    squares = jnp.maximum(jnp.sum(variances**2), jnp.finfo(final.dtype).tiny)
     degrees = jnp.maximum((each + 2) * total**2 / squares - 2.0, each)
     pooled = method.pooled if cycle <= method.places else 1.0
     return ErrorBar(jnp.sqrt(total / pooled / trace.probes), degrees)

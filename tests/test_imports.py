@@ -15,7 +15,7 @@ FLOORS = {
     "ground": "errors clocks paths coordinates predictions priors grids knots parallel "
     "probes divergence",
     "flows": "flows worlds rewiring",
-    "engine": "guidance noise tracking guided solve",
+    "engine": "multistep solve guidance noise tracking guided",
     "verbs": "rescaling sampling likelihood alignment sde polish",
     "verbs of verbs": "matching verify reports calibration high_density",
     "data": "data",
