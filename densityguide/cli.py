@@ -81,8 +81,12 @@ def sample(
         int | None, typer.Option(help="Steps of the solver. [64 evaluations; worlds 384]")
     ] = None,
     solver: Annotated[
-        str, typer.Option(help="euler, heun, midpoint, ralston, bosh3, tsit5, dopri5, dopri8.")
-    ] = "bosh3",
+        str | None,
+        typer.Option(
+            help="adams, euler, heun, midpoint, ralston, bosh3, tsit5, dopri5, dopri8. "
+            "[adams; up to 256 dimensions bosh3]"
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for grid.png, samples.npz and report.json.")
     ] = Path("samples"),

@@ -17,16 +17,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.dtypes import float0
 
 from densityguide.errors import count, floating, require
 from densityguide.probes import Draw, coded, cycle_length, gaussian, rademacher
 
-__all__ = ["Trace", "apply", "divergence", "exact", "hutchinson", "orthogonal"]
+__all__ = ["Linear", "Trace", "apply", "divergence", "exact", "hutchinson", "linearise"]
+__all__ += ["orthogonal"]
+
+LONGEST = 128  # tangents of a chunk: more are no faster, and D of them would be a D x D array
+BUDGET, ACCELERATOR_BUDGET = 1 << 24, 1 << 30  # bytes that the tangents of one chunk may take
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class Trace:
 
 
 def exact(chunk: int | None = None) -> Trace:
-    """The exact trace from D tangents, ``chunk`` at a time (default: 64)."""
+    """The exact trace from D tangents, ``chunk`` at a time (default: at most 128, as many as fit
+    in 16 MiB on a CPU or 1 GiB on an accelerator)."""
     return Trace(None, 1, None if chunk is None else count(chunk, 1, "chunk"))
 
 
@@ -90,6 +98,28 @@ def _replicates(probes: int) -> int:
     return probes
 
 
+@dataclass(frozen=True)
+class Linear:
+    """The derivative of ``fn`` at ``x``: ``linear(tangent)`` from one linearisation, or
+    ``again(x, tangent)`` computing what it needs anew."""
+
+    fn: Callable[[Array], Any]
+    x: Array
+    push: Callable[[Array], Any]
+
+    def __call__(self, tangent: Array) -> Any:
+        return self.push(tangent)
+
+    def again(self, x: Array, tangent: Array) -> Any:
+        return jax.jvp(self.fn, (x,), (tangent,))[1]
+
+
+def linearise(fn: Callable[[Array], Any], x: Array) -> tuple[Any, Linear]:
+    """``fn(x)`` and its derivative there, from one forward pass."""
+    value, push = jax.linearize(fn, x)
+    return value, Linear(fn, x, push)
+
+
 def apply(linear: Callable[[Array], Any], trace: Trace, like: Array, probes: Array | None) -> Any:
     """Traces of every output of ``linear`` (a pytree of arrays shaped like its input), each as
     replicate estimates [probes], or as the exact value [1]."""
@@ -105,18 +135,42 @@ def _contract(tangents: Array, images: Any) -> Any:
 
 def _exact(linear: Callable[[Array], Any], like: Array, chunk: int | None) -> Any:
     size = like.size
-    chunk = min(chunk or 64, size)
+    chunk = min(chunk or _chunk_for(linear, like), size)
     columns = jnp.arange(size)
 
     def block(start: Array) -> Any:
+        push = linear
+        if chunk < size and isinstance(linear, Linear):
+            # The compiler would hoist whatever does not depend on the loop and keep all of the
+            # network's activations alive; one more forward pass a chunk costs less than that.
+            x, start = lax.optimization_barrier((linear.x, start))
+            push = partial(linear.again, x)
         # One-hot rows past the end are zero and add nothing.
         basis = ((start + jnp.arange(chunk))[:, None] == columns).astype(like.dtype)
-        images = jax.vmap(linear)(basis.reshape(chunk, *like.shape))
+        images = jax.vmap(push)(basis.reshape(chunk, *like.shape))
         return jax.tree.map(jnp.sum, _contract(basis, images))
 
     if chunk == size:
         return block(jnp.zeros((), columns.dtype))
     return jax.tree.map(jnp.sum, lax.map(block, jnp.arange(0, size, chunk)))
+
+
+def _chunk_for(linear: Callable[[Array], Any], like: Array) -> int:
+    """A chunk whose tangents fit in the budget, counting four arrays of the largest size."""
+    budget = BUDGET if jax.default_backend() == "cpu" else ACCELERATOR_BUDGET
+    largest = _largest(jax.make_jaxpr(linear)(like).jaxpr)
+    return min(LONGEST, max(1, budget // (4 * max(largest, like.nbytes))))
+
+
+def _largest(jaxpr: Any) -> int:
+    """Bytes of the largest array computed, in nested programs too."""
+    largest = 0
+    for equation in jaxpr.eqns:
+        shapes = [v.aval for v in equation.outvars if hasattr(v.aval, "shape")]
+        sizes = [prod(s.shape) * jnp.dtype(s.dtype).itemsize for s in shapes if s.dtype != float0]
+        inner = [getattr(value, "jaxpr", None) for value in equation.params.values()]
+        largest = max([largest, *sizes, *(_largest(part) for part in inner if part is not None)])
+    return largest
 
 
 def divergence(
@@ -141,7 +195,7 @@ def divergence(
         trace.is_exact or key is not None,
         "an estimated divergence needs key=: pass jax.random.key(...), or use exact()",
     )
-    value, linear = jax.linearize(fn, x)
+    value, linear = linearise(fn, x)
     require(
         jnp.shape(value) == x.shape,
         f"a divergence needs outputs of the shape of the input {x.shape}, got {jnp.shape(value)}",

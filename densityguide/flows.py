@@ -19,6 +19,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide import clocks, predictions, priors
+from densityguide.divergence import linearise
 from densityguide.errors import concrete, number, require
 from densityguide.paths import Path
 
@@ -117,7 +118,7 @@ def evaluate(flow: Flow, x: Array, t: Array, *, tangents: bool = False) -> Local
 
     if not tangents:
         return Local(*outputs(x), None)
-    (velocity, score), linear = jax.linearize(outputs, x)
+    (velocity, score), linear = linearise(outputs, x)
     return Local(velocity, score, linear)
 
 

@@ -92,7 +92,10 @@ def sample(
             `log_density` and moved along its score until that log p is the target's (or the
             tracked one); 0 only measures. Each costs one solve.
         **options: of the solve, see ``densityguide.solve.plan``: ``steps=``, ``grid=``,
-            ``solver=``, or ``rtol=``, ``atol=``.
+            ``solver=``, or ``rtol=``, ``atol=``. On a fixed grid the default solver is
+            ``Adams()``, one evaluation a step, but for guidance in up to 256 dimensions, where it
+            may bend the flow a lot, ``diffrax.Bosh3()``: to compare such samples with plain ones
+            to rounding, pass the same solver to both.
 
     Raises:
         ValueError: guidance on a flow without the score, path, calibration or trace it needs;
@@ -106,7 +109,10 @@ def sample(
     trace = tracking.choose(flow, divergence, key, purpose)
     calculus = None if form is None else "stratonovich" if form == "stratonovich" else "ito"
     method, numbers = solving.plan(
-        flow, noise_form=calculus, guided=guidance is not None, **options
+        flow,
+        noise_form=calculus,
+        stiff=guidance is not None and flow.size <= tracking.SMALL,
+        **options,
     )
     if polish is None:
         return decode(method, trace, flow, x, guidance, noise, key, numbers)
@@ -121,7 +127,7 @@ def sample(
     out = decode(method, trace, flow, x, guidance, noise, key, numbers)
     aimed = guidance is not None and guidance.name == "target"
     goal = guidance.params[0] if aimed else out.log_density
-    ode = {} if form is None else {"solver": None}
+    ode = {"solver": method.solver if form is None else None}
     closed = polishing.polish(
         flow, out.x, goal, iterations=polish, divergence=trace, key=key_polish, **options | ode
     )

@@ -120,13 +120,13 @@ class Solved(NamedTuple):
 
 
 def default_solver(
-    noise_form: str | None = None, *, adaptive: bool = False, guided: bool = False
+    noise_form: str | None = None, *, adaptive: bool = False, stiff: bool = False
 ) -> Any:
-    """`Adams` for a plain flow on a fixed grid; Bogacki-Shampine 3(2) if adaptive, or guided: near
-    a mode guidance is stiff, which multistep methods bear badly. Heun for Stratonovich and Euler
-    for Ito SDEs."""
+    """`Adams` on a fixed grid; Bogacki-Shampine 3(2) if adaptive, or stiff, as strong guidance
+    near a mode is: multistep methods bear that badly. Heun for Stratonovich and Euler for Ito
+    SDEs."""
     if noise_form is None:
-        return diffrax.Bosh3(scan_kind="bounded") if adaptive or guided else Adams()
+        return diffrax.Bosh3(scan_kind="bounded") if adaptive or stiff else Adams()
     if noise_form == "stratonovich":
         return diffrax.Heun(scan_kind="bounded")
     return diffrax.Euler()
@@ -144,7 +144,7 @@ def plan(
     max_steps: int | None = None,
     adjoint: str = "reverse",
     noise_form: str | None = None,
-    guided: bool = False,
+    stiff: bool = False,
 ) -> tuple[Method, Numbers]:
     """Check the options of a solve and split them into what is compiled and what is traced.
 
@@ -161,7 +161,7 @@ def plan(
         adjoint: "reverse" or "forward": which mode of autodiff an adaptive solve supports
             (fixed grids support both).
         noise_form: None for an ODE, else ``"stratonovich"`` or ``"ito"``.
-        guided: whether the field is more than the plain flow.
+        stiff: whether the field may be stiffer than the plain flow.
 
     Raises:
         ValueError: options that contradict each other, a grid that does not run from one end of
@@ -185,7 +185,7 @@ def plan(
         "stochastic solves use a fixed grid: pass steps= instead of tolerances",
     )
     solver = (
-        default_solver(noise_form, adaptive=adaptive, guided=guided) if solver is None else solver
+        default_solver(noise_form, adaptive=adaptive, stiff=stiff) if solver is None else solver
     )
     _check_solver(solver, noise_form, adaptive)
     if getattr(solver, "scan_kind", "") is None:

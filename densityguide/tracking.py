@@ -121,8 +121,9 @@ def pooled_error(
     cycles from ``moves`` [n, K], what each evaluation or step added (of Runge-Kutta steps to the
     nearest, which overstates it slightly, or ``method.pooled`` of it if a cycle is shorter). Few
     cycles may hold most of it: degrees of freedom after Satterthwaite (Biometrics, 1946),
-    ``nu = (sum v)^2 / sum(v^2 / (K - 1))``, with the squares' own bias removed. An adaptive solve
-    keeps its probes, so there only the K end values are left.
+    ``nu = (sum v)^2 / sum(v^2 / (K - 1))``, with half of the squares' own bias removed, which
+    keeps t-intervals at their level where cycles are few. An adaptive solve keeps its probes, so
+    there only the K end values are left.
     """
     if trace.is_exact:
         return ErrorBar(jnp.zeros((), final.dtype), jnp.full((), jnp.inf, final.dtype))
@@ -136,9 +137,10 @@ def pooled_error(
     sums = jax.ops.segment_sum(moves, labels, int(labels[-1]) + 1)
     variances = jnp.var(sums, axis=1, ddof=1)
     total = jnp.sum(variances)
-    # E v^2 = (1 + 2 / each) (E v)^2, and E (sum v)^2 holds the same excess once.
+    # E v^2 = (1 + 2 / each) (E v)^2, and E (sum v)^2 holds the same excess once. Removing all of
+    # that bias would make the degrees right on average, and the intervals too narrow.
     squares = jnp.maximum(jnp.sum(variances**2), jnp.finfo(final.dtype).tiny)
-    degrees = jnp.maximum((each + 2) * total**2 / squares - 2.0, each)
+    degrees = jnp.maximum((each + 1) * total**2 / squares - 1.0, each)
     pooled = method.pooled if cycle <= method.places else 1.0
     return ErrorBar(jnp.sqrt(total / pooled / trace.probes), degrees)
 

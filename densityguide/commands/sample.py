@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from densityguide import __version__, plotting, solve
+from densityguide import __version__, plotting, solve, tracking
 from densityguide.commands import cache, draw, folder, source, summary
 from densityguide.commands.draw import Settings
 from densityguide.commands.source import Source
@@ -32,7 +32,7 @@ class Request(NamedTuple):
     count: int | None
     seed: int
     steps: int | None
-    solver: str
+    solver: str | None
     out: Path
 
 
@@ -63,7 +63,9 @@ def parse_q(texts: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def _settings(request: Request, loaded: Source) -> Settings:
-    solver = solve.solver_named(request.solver)
+    solver = solve.default_solver(stiff=loaded.flow.size <= tracking.SMALL)
+    if request.solver is not None:
+        solver = solve.solver_named(request.solver)
     fallback = 8 if loaded.is_image else WORLD_COUNT
     budget = draw.EVALUATIONS if loaded.is_image else WORLD_EVALUATIONS
     count = fallback if request.count is None else request.count
@@ -74,7 +76,8 @@ def _settings(request: Request, loaded: Source) -> Settings:
 def _check(request: Request) -> None:
     """Everything that can be refused without loading a model."""
     parse_q(request.q)
-    solve.solver_named(request.solver)
+    if request.solver is not None:
+        solve.solver_named(request.solver)
     for name, value, low, high in (
         ("--count", request.count, 1, 100_000),
         ("--steps", request.steps, 1, 100_000),
@@ -194,7 +197,7 @@ def _report(
             "count": settings.count,
             "seed": settings.seed,
             "steps": settings.steps,
-            "solver": request.solver,
+            "solver": type(settings.solver).__name__.lower(),
             "trace": "exact" if trace.is_exact else f"orthogonal, {trace.probes} probes",
         },
         "rows": rows,
