@@ -1,0 +1,128 @@
+"""Error of log p against network evaluations: today's practice, Runge-Kutta, and Adams.
+
+Two questions. What does the *solver* cost: one probe, the same for the whole solve and for the
+converged one (digits8: exact traces), so that only the solver differs. And *in all*, solver and
+probes together: today's practice, written out plainly (Euler steps uniform in log-SNR, one fresh
+Rademacher probe a step), against Adams with two streams of cycled probes; the truth is then a
+converged solve with exact traces (digits8) or sixteen streams (emoji32).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import densityguide as dg
+from benchmarks import report
+from densityguide import solve
+from densityguide.probes import rademacher
+
+BUDGETS = (16, 24, 32, 64, 128, 256)
+BASELINE_BUDGETS = (*BUDGETS, 1024)
+COUNT = {"emoji32": 4, "digits8": 16}
+SOLVERS = {
+    "Euler": diffrax.Euler(),
+    "Heun": diffrax.Heun(),
+    "Bogacki-Shampine": diffrax.Bosh3(),
+    "Tsitouras 5": diffrax.Tsit5(),
+    "Adams": dg.Adams(),
+}
+
+
+@partial(jax.jit, static_argnames="steps")
+def todays_practice(flow, x, key, steps):
+    """Log p of x / alpha by Euler steps with one fresh probe each."""
+    knots = jnp.linspace(*flow.interval, steps + 1)
+
+    def body(carry, n):
+        x, log_p = carry
+        probe = rademacher(key, n, 1, 1, flow.shape, x.dtype)[0]
+        u, pushed = jax.jvp(lambda x: flow.velocity(x, knots[n]), (x,), (probe,))
+        h = knots[n + 1] - knots[n]
+        return (x + h * u, log_p - h * jnp.sum(probe * pushed)), None
+
+    start = (x, flow.prior.log_prob(x))
+    x, log_p = jax.lax.scan(body, start, jnp.arange(steps))[0]
+    return log_p + flow.size * jnp.log(flow.end_scale())
+
+
+def frozen(key, index, cycle, probes, shape, dtype):
+    """The same probe at every evaluation."""
+    return rademacher(key, 0, 1, 1, shape, dtype)
+
+
+@partial(jax.jit, static_argnames=("solver", "steps", "trace"))
+def ours(flow, x, key, solver, steps, trace):
+    out = dg.sample(flow, x, divergence=trace, key=key, solver=solver, steps=steps)
+    return out.log_density, out.x, out.evaluations
+
+
+def rms(error):
+    return float(np.sqrt(np.mean(np.square(np.asarray(error, float)))))
+
+
+def steps_for(solver, budget):
+    return (budget - 1) // solve.Method(solver, False, 0).stages
+
+
+def model(name):
+    """Rows (model, what, evaluations, error in nats, in bits/dim, of the state)."""
+    flow = dg.models.load(name)
+    keys = jax.random.split(jax.random.key(1), COUNT[name])
+    latents = jax.vmap(lambda key: dg.latent(flow, key))(keys)
+    exact = flow.size <= 256
+    trace = dg.exact() if exact else dg.Trace(frozen, 1)
+    run = jax.vmap(ours, in_axes=(None, 0, 0, None, None, None))
+    truth, state, _ = run(flow, latents, keys, dg.Adams(), 511, trace)
+    rows = []
+
+    def add(label, evaluations, error, moved):
+        bits = error / flow.size / float(np.log(2))
+        rows.append((name, label, evaluations, error, bits, moved))
+        print(*rows[-1], flush=True)
+
+    for label, solver in SOLVERS.items():
+        for budget in BASELINE_BUDGETS if label == "Euler" else BUDGETS:
+            steps = steps_for(solver, budget)
+            if steps >= 3:
+                log_p, x, used = run(flow, latents, keys, solver, steps, trace)
+                add(label, int(used[0]), rms(log_p - truth), rms(x - state))
+
+    if not exact:
+        truth = run(flow, latents, keys, dg.Adams(), 255, dg.orthogonal(16))[0]
+    for budget in (64, 256, 1024):
+        log_p = jax.vmap(todays_practice, (None, 0, 0, None))(flow, latents, keys, budget)
+        add("in all: Euler, 1 fresh probe", budget, rms(log_p - truth), "")
+    for budget in (24, 64, 128):
+        log_p, _, used = run(flow, latents, keys, dg.Adams(), budget - 1, dg.orthogonal(2))
+        add("in all: Adams, 2 cycled probes", int(used[0]), rms(log_p - truth), "")
+    return rows
+
+
+def plot(rows):
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=False)
+    styles = dict(zip(SOLVERS, [":o", "-.s", "--^", "-.v", "-D"], strict=True))
+    for axis, name in zip(axes, COUNT, strict=True):
+        for label, style in styles.items():
+            points = [(row[2], row[3]) for row in rows if row[0] == name and row[1] == label]
+            color = "black" if label in ("Euler", "Adams") else "0.5"
+            axis.loglog(*zip(*points, strict=True), style, color=color, label=label, ms=4)
+        axis.set(title=name, xlabel="network evaluations", ylabel="error of log p (nats, RMS)")
+        axis.grid(True, which="major", alpha=0.3)
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def main():
+    rows = [row for name in COUNT for row in model(name)]
+    heads = ["model", "solver", "evaluations", "nats", "bits/dim", "state (RMS)"]
+    report.write("accuracy", heads, rows, plot(rows))
+
+
+if __name__ == "__main__":
+    main()
