@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from densityguide import clocks, grids, models, noise, paths, predictions, priors, worlds
 from densityguide.alignment import ScoreAlignment, score_alignment
 from densityguide.calibration import calibrate
+from densityguide.cost import Cost, cost
 from densityguide.divergence import Trace, divergence, exact, hutchinson, orthogonal
 from densityguide.flows import Calibration, Flow, cnf, diffusion
 from densityguide.guidance import (
@@ -34,6 +35,7 @@ __all__ = [
     "AlignmentReport",
     "BitsPerDim",
     "Calibration",
+    "Cost",
     "Elbo",
     "Flow",
     "Guidance",
@@ -54,6 +56,7 @@ __all__ = [
     "calibrated",
     "clocks",
     "cnf",
+    "cost",
     "diffusion",
     "divergence",
     "elbo",

@@ -1,4 +1,4 @@
-"""The command line: ``densityguide sample``, ``train``, ``export``, ``data``.
+"""The command line: ``densityguide sample``, ``cost``, ``train``, ``export``, ``data``.
 
 Bad input ends in one line on stderr and exit status 2; Ctrl-C in status 130. Anything else that
 goes wrong is a defect and keeps its traceback.
@@ -6,6 +6,7 @@ goes wrong is a defect and keeps its traceback.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,32 @@ from densityguide import __version__
 __all__ = ["app", "main"]
 
 PACKAGE = str(Path(__file__).parent)
+DIAL = ("0.3,0.4,0.5,0.6,0.7",)
+
+Model = Annotated[
+    str, typer.Option(help="emoji32, digits8, world:mixture, world:gaussian or a model folder.")
+]
+Quantiles = Annotated[
+    list[str] | None,
+    typer.Option("--q", help="Quantiles in (0, 1), by commas or repeated; larger is smoother."),
+]
+Count = Annotated[int | None, typer.Option(help="Latents; every q uses the same. [8; worlds 128]")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        help="Steps of the solver. [64 evaluations; up to 256 dimensions 128; worlds 384]"
+    ),
+]
+Solver = Annotated[
+    str | None,
+    typer.Option(
+        help="adams1 to adams6, euler, heun, midpoint, ralston, bosh3, tsit5, dopri5, dopri8. "
+        "[adams4; up to 256 dimensions adams2]"
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the report as JSON instead of the table.")
+]
 
 app = typer.Typer(
     name="densityguide",
@@ -66,51 +93,61 @@ Examples:
 """
 )
 def sample(
-    model: Annotated[
-        str, typer.Option(help="emoji32, digits8, world:mixture, world:gaussian or a model folder.")
-    ] = "emoji32",
-    q: Annotated[
-        list[str] | None,
-        typer.Option("--q", help="Quantiles in (0, 1), by commas or repeated; larger is smoother."),
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option(help="Latents; every q uses the same. [8; worlds 128]")
-    ] = None,
+    model: Model = "emoji32",
+    q: Quantiles = None,
+    count: Count = None,
     seed: Annotated[int, typer.Option(help="Seed of latents and probes.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(help="Steps of the solver. [64 evaluations; worlds 384]")
-    ] = None,
-    solver: Annotated[
-        str | None,
-        typer.Option(
-            help="adams, euler, heun, midpoint, ralston, bosh3, tsit5, dopri5, dopri8. "
-            "[adams; up to 256 dimensions bosh3]"
-        ),
-    ] = None,
+    steps: Steps = None,
+    solver: Solver = None,
     out: Annotated[
         Path, typer.Option(help="Folder for grid.png, samples.npz and report.json.")
     ] = Path("samples"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON instead of the table.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Decode the same latents at several log-densities: a picture, the arrays, a report."""
-    import json
-
     from rich.console import Console
 
     from densityguide.commands import show
     from densityguide.commands.progress import bar
-    from densityguide.commands.sample import Request, run
+    from densityguide.commands.requests import Request
+    from densityguide.commands.sample import run
 
-    texts = tuple(q) if q else ("0.3,0.4,0.5,0.6,0.7",)
-    request = Request(model, texts, count, seed, steps, solver, out)
+    request = Request(model, tuple(q) if q else DIAL, count, seed, steps, solver)
     with bar("sampling") as progress:
-        results = run(request, progress)
+        results = run(request, out, progress)
     if as_json:
         print(json.dumps(results.report, indent=1, allow_nan=False))
     else:
         show.show(Console(width=None if sys.stdout.isatty() else 120), *results)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  densityguide cost
+  densityguide cost --model digits8 --q 0.5 --count 1000
+  densityguide cost --model ./my-digits --solver tsit5 --steps 30 --json
+"""
+)
+def cost(
+    model: Model = "emoji32",
+    q: Quantiles = None,
+    count: Count = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    as_json: Json = False,
+) -> None:
+    """What sample with the same options will cost: operations, memory and seconds."""
+    from rich.console import Console
+
+    from densityguide.commands.cost import run, show
+    from densityguide.commands.requests import Request
+
+    report = run(Request(model, tuple(q) if q else DIAL, count, 0, steps, solver))
+    if as_json:
+        print(json.dumps(report, indent=1, allow_nan=False))
+    else:
+        show(Console(width=None if sys.stdout.isatty() else 120), report)
 
 
 @app.command(

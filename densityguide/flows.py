@@ -25,6 +25,8 @@ from densityguide.paths import Path
 
 __all__ = ["Calibration", "Flow", "Local", "cnf", "diffusion", "evaluate"]
 
+SMALL = 256  # dimensions
+
 
 class Calibration(NamedTuple):
     """What natural samples do along the clock; see ``densityguide.calibrate``.
@@ -102,6 +104,11 @@ class Flow:
     def replace(self, **changes: Any) -> Flow:
         """A copy with other parts, e.g. ``flow.replace(params=ema)``."""
         return dataclasses.replace(self, **changes)
+
+    @property
+    def is_small(self) -> bool:
+        """Up to 256 dimensions: an exact trace is cheap enough to be the default."""
+        return self.size <= SMALL
 
     def end_scale(self) -> Array:
         """``alpha`` at the data end (1 without a path): reported samples are ``x / alpha``."""

@@ -225,6 +225,8 @@ def rate(
     """Explicit rate ``d log p/dt = b``: ``c = b + div u`` (Density Guidance).
 
     ``function`` is ``(params, x, t) -> b`` (``(x, t)`` without params), nats per unit clock.
+    Nothing is fed back, so log p is as exact as the quadrature of ``b``: where that jumps, let
+    the grid have a knot and take a one-step solver, e.g. ``diffrax.Bosh3()``.
     """
     require(callable(function), f"rate needs a function (params, x, t), got {function!r}")
     rule = _Rate(function, params is not None)

@@ -170,7 +170,7 @@ def track_mode(
     inside = _check_inside(start, flow, "start", closed=True)
     trace = tracking.choose(flow, divergence, key, "track_mode")
     part = flow.replace(interval=(scalar(start, "start"), flow.interval[1]))
-    method, numbers = solving.plan(part, stiff=True, **options)
+    method, numbers = solving.plan(part, feedback=True, **options)
     mode = _track_mode(method, trace, correction, part, x, key, numbers)
     return mode._replace(status=mode.status | jnp.where(inside, 0, int(Status.INVALID)))
 

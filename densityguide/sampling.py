@@ -93,9 +93,8 @@ def sample(
             tracked one); 0 only measures. Each costs one solve.
         **options: of the solve, see ``densityguide.solve.plan``: ``steps=``, ``grid=``,
             ``solver=``, or ``rtol=``, ``atol=``. On a fixed grid the default solver is
-            ``Adams()``, one evaluation a step, but for guidance in up to 256 dimensions, where it
-            may bend the flow a lot, ``diffrax.Bosh3()``: to compare such samples with plain ones
-            to rounding, pass the same solver to both.
+            ``Adams()``, one evaluation a step, and ``Adams(2)`` in up to 256 dimensions or for
+            guidance that takes a trace.
 
     Raises:
         ValueError: guidance on a flow without the score, path, calibration or trace it needs;
@@ -111,7 +110,7 @@ def sample(
     method, numbers = solving.plan(
         flow,
         noise_form=calculus,
-        stiff=guidance is not None and flow.size <= tracking.SMALL,
+        feedback=guidance is not None and "trace" in guidance.needs,
         **options,
     )
     if polish is None:
@@ -271,7 +270,7 @@ def _profile(
         if not method.adaptive:
             index = np.linspace(0, numbers.knots.shape[0] - 1, steps + 1).round().astype(int)
             times = numbers.knots[np.unique(index)]
-        method = Method(solving.default_solver(), False, times.shape[0] - 1)
+        method = Method(solving.default_solver(flow), False, times.shape[0] - 1)
         coarse = numbers._replace(knots=times)
         solved = _plain(method, trace, flow, x, key, coarse, lambda y: jnp.mean(y.log_density))
         log_density = solved.path

@@ -12,6 +12,7 @@ import dataclasses
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import diffrax
@@ -27,9 +28,10 @@ from densityguide.flows import Flow
 from densityguide.multistep import Adams
 from densityguide.paths import Path
 
-__all__ = ["Method", "Numbers", "Solved", "Status", "ends", "plan", "solve", "solver_named"]
+__all__ = ["Method", "Numbers", "Solved", "Status", "default_solver", "ends", "plan", "solve"]
+__all__ += ["solver_name", "solver_named"]
 
-DEFAULT_STEPS = 64
+DEFAULT_STEPS, SMALL_STEPS = 64, 192  # the latter for `Adams` in up to 256 dimensions
 
 
 class Status(enum.IntFlag):
@@ -120,13 +122,18 @@ class Solved(NamedTuple):
 
 
 def default_solver(
-    noise_form: str | None = None, *, adaptive: bool = False, stiff: bool = False
+    flow: Flow, noise_form: str | None = None, *, adaptive: bool = False, feedback: bool = False
 ) -> Any:
-    """`Adams` on a fixed grid; Bogacki-Shampine 3(2) if adaptive, or stiff, as strong guidance
-    near a mode is: multistep methods bear that badly. Heun for Stratonovich and Euler for Ito
-    SDEs."""
+    """What ``solver=None`` means; chosen by measurement, see ``benchmarks``.
+
+    `Adams` on a fixed grid: of order 4, and of order 2 where its higher orders would need small
+    steps, which is under feedback and in up to 256 dimensions, where guidance may bend the flow
+    a lot. Bogacki-Shampine 3(2) if adaptive. Heun for Stratonovich and Euler for Ito SDEs.
+    """
     if noise_form is None:
-        return diffrax.Bosh3(scan_kind="bounded") if adaptive or stiff else Adams()
+        if adaptive:
+            return diffrax.Bosh3(scan_kind="bounded")
+        return Adams(2) if feedback or flow.is_small else Adams()
     if noise_form == "stratonovich":
         return diffrax.Heun(scan_kind="bounded")
     return diffrax.Euler()
@@ -144,12 +151,13 @@ def plan(
     max_steps: int | None = None,
     adjoint: str = "reverse",
     noise_form: str | None = None,
-    stiff: bool = False,
+    feedback: bool = False,
 ) -> tuple[Method, Numbers]:
     """Check the options of a solve and split them into what is compiled and what is traced.
 
     Args:
-        steps: number of steps of a fixed grid.
+        steps: number of steps of a fixed grid: 64 by default, and 192 of `Adams` in up to 256
+            dimensions, where evaluations cost little.
         grid: function ``(start, stop, steps) -> knots`` from `densityguide.grids`, or an array
             of knots from the prior's end to the data's.
         solver: `Adams`, an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`; the
@@ -161,7 +169,7 @@ def plan(
         adjoint: "reverse" or "forward": which mode of autodiff an adaptive solve supports
             (fixed grids support both).
         noise_form: None for an ODE, else ``"stratonovich"`` or ``"ito"``.
-        stiff: whether the field may be stiffer than the plain flow.
+        feedback: whether the field reacts to what is tracked.
 
     Raises:
         ValueError: options that contradict each other, a grid that does not run from one end of
@@ -184,9 +192,8 @@ def plan(
         not (adaptive and noise_form is not None),
         "stochastic solves use a fixed grid: pass steps= instead of tolerances",
     )
-    solver = (
-        default_solver(noise_form, adaptive=adaptive, stiff=stiff) if solver is None else solver
-    )
+    if solver is None:
+        solver = default_solver(flow, noise_form, adaptive=adaptive, feedback=feedback)
     _check_solver(solver, noise_form, adaptive)
     if getattr(solver, "scan_kind", "") is None:
         # Of diffrax's loops only "bounded" supports both reverse mode and jvp.
@@ -201,7 +208,8 @@ def plan(
         knots = jnp.stack([jnp.asarray(start), jnp.asarray(stop)])
         limit = 1024 if max_steps is None else count(max_steps, 1, "max_steps")
         return Method(solver, True, limit, adjoint), Numbers(knots, rtol, atol, log_atol)
-    knots = _knots(flow, steps, grid)
+    small = flow.is_small and isinstance(solver, Adams)
+    knots = _knots(flow, steps, grid, SMALL_STEPS if small else DEFAULT_STEPS)
     zero = jnp.zeros((), knots.dtype)
     return Method(solver, False, knots.shape[0] - 1), Numbers(knots, zero, zero, zero)
 
@@ -212,13 +220,13 @@ def _tolerance(value: ArrayLike, name: str) -> Array:
     return scalar(value, name)
 
 
-def _knots(flow: Flow, steps: int | None, grid: Any) -> Array:
+def _knots(flow: Flow, steps: int | None, grid: Any, default: int) -> Array:
     start, stop = flow.interval
     steps = None if steps is None else count(steps, 1, "steps")
     if grid is None:
-        return grids.uniform(start, stop, steps or DEFAULT_STEPS)
+        return grids.uniform(start, stop, steps or default)
     if callable(grid):
-        grid = grid(start, stop, steps or DEFAULT_STEPS)
+        grid = grid(start, stop, steps or default)
     knots = number(grid, "grid")
     require(
         knots.ndim == 1 and knots.shape[0] >= 2,
@@ -472,6 +480,7 @@ def solver_named(name: str) -> Any:
     """A solver for ``solver=`` by its usual name in lower case, for command lines and files."""
     known = {
         "adams": Adams,
+        **{f"adams{order}": partial(Adams, order) for order in (1, 2, 3, 4, 5, 6)},
         "euler": diffrax.Euler,
         "heun": diffrax.Heun,
         "midpoint": diffrax.Midpoint,
@@ -483,3 +492,9 @@ def solver_named(name: str) -> Any:
     }
     require(name in known, f"unknown solver {name!r}: choose one of {', '.join(known)}")
     return known[name]()
+
+
+def solver_name(solver: Any) -> str:
+    """The name that `solver_named` knows it by."""
+    name = type(solver).__name__.lower()
+    return f"{name}{solver.order}" if isinstance(solver, Adams) else name

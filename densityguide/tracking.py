@@ -12,7 +12,7 @@ from jax import Array
 
 from densityguide.divergence import Trace, apply, exact
 from densityguide.errors import require
-from densityguide.flows import Flow
+from densityguide.flows import SMALL, Flow
 from densityguide.solve import Method
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 Auto = Literal["auto"]
-SMALL = 256  # up to here an exact trace is cheap enough to be the default
 
 
 class Probes(NamedTuple):
@@ -46,13 +45,13 @@ def choose(
     ``purpose`` says what needs a trace, or is None if nothing does.
     """
     if divergence == "auto":
-        divergence = exact() if flow.size <= SMALL else None
+        divergence = exact() if flow.is_small else None
     require(
         divergence is None or isinstance(divergence, Trace),
         f"divergence must be exact(), hutchinson(n) or orthogonal(n), got {divergence!r}",
     )
     # "auto" gives none above SMALL dimensions; None was the caller's choice.
-    why = f" and D = {flow.size} is above {SMALL}" if flow.size > SMALL else ""
+    why = f" and D = {flow.size} is above {SMALL}" if not flow.is_small else ""
     require(
         divergence is not None or purpose is None,
         f"{purpose} needs a trace{why}: pass divergence=densityguide.orthogonal(2) (estimated, "

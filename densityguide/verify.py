@@ -15,7 +15,6 @@ from densityguide.divergence import exact, orthogonal
 from densityguide.errors import floating, require
 from densityguide.flows import Flow
 from densityguide.sampling import sample
-from densityguide.tracking import SMALL
 
 __all__ = ["Check", "Verification", "verify"]
 
@@ -323,7 +322,7 @@ def _score_of_flow(flow: Flow, key: Array, steps: int) -> Check:
     name, expected = "score belongs to the flow", "ratio 1 +- 0.15"
     if not flow.has_score:
         return Check(name, None, "no score", expected, "")
-    trace = exact() if flow.size <= SMALL else orthogonal(4)
+    trace = exact() if flow.is_small else orthogonal(4)
 
     @jax.jit
     def both(flow: Flow, keys: Array) -> tuple[Array, Array]:

@@ -37,8 +37,8 @@ def test_calibrated_target_needs_no_plain_solve_and_lands():
     flow = dg.calibrate(world("mixture32"), jax.random.key(0), count=64, batch=64)
     x = latents(flow, 16)
     goal = jnp.full((16,), -26.0)
-    out = decode(flow, x, goal, dg.target, steps=64)
-    bare = decode(world("mixture32"), x, goal, dg.target, steps=64)
+    out = decode(flow, x, goal, dg.target, steps=192)
+    bare = decode(world("mixture32"), x, goal, dg.target, steps=192)
     assert int(out.evaluations[0]) == 193
     assert 193 < int(bare.evaluations[0]) < 250  # a coarse plain solve first
     assert np.sqrt(np.mean((closed_form(flow, out.x) - goal) ** 2)) < 0.02

@@ -378,12 +378,12 @@ def test_no_verb_turns_a_nan_into_an_answer():
 
 
 def test_a_users_own_prior_serves_when_it_is_a_pytree():
-    out = dg.sample(bare(prior=Uniform()), x(), steps=8)
+    out = dg.sample(bare(prior=Uniform()), x(), steps=24)
     np.testing.assert_allclose(out.x, x() * np.exp(-1.0), rtol=1e-3)
 
 
 def test_measuring_only_needs_no_score():
-    out = dg.sample(bare(), x(), polish=0, steps=16)
+    out = dg.sample(bare(), x(), polish=0, steps=48)
     assert abs(float(out.consistency)) < 1e-4
     assert float(out.moved) == 0.0
 

@@ -34,9 +34,9 @@ def test_gaussian_high_density_reaches_the_posterior_mode():
 def test_tracked_log_p_is_the_closed_form():
     flow = world("mixture12")
     x = latents(flow, 8)
-    out = jax.jit(jax.vmap(lambda x: dg.high_density(flow, x, switch=1.0, steps=128)))(x)
+    out = jax.jit(jax.vmap(lambda x: dg.high_density(flow, x, switch=1.0, steps=256)))(x)
     assert np.allclose(out.log_density, closed_form(flow, out.x), atol=2e-3)
-    plain = jax.jit(jax.vmap(lambda x: dg.sample(flow, x, steps=64)))(x)
+    plain = jax.jit(jax.vmap(lambda x: dg.sample(flow, x, steps=128)))(x)
     assert np.all(out.log_density > plain.log_density)
     assert np.all(out.status == 0)
 

@@ -17,7 +17,7 @@ FLOORS = {
     "flows": "flows worlds rewiring",
     "engine": "multistep solve guidance noise tracking guided",
     "verbs": "rescaling sampling likelihood alignment sde polish",
-    "verbs of verbs": "matching verify reports calibration high_density",
+    "verbs of verbs": "matching verify reports calibration high_density cost",
     "data": "data",
     "models": "models",
     "training": "training",

@@ -33,14 +33,14 @@ def outcomes():
     x = latents(flow, 8)
 
     def run(polish):
-        one = lambda x: dg.sample(flow, x, guidance=dg.target(-13.0), steps=43, polish=polish)  # noqa: E731
+        one = lambda x: dg.sample(flow, x, guidance=dg.target(-13.0), steps=129, polish=polish)  # noqa: E731
         return jax.jit(jax.vmap(one))(x)
 
     return flow, run(0), run(3)
 
 
 def encoded(flow, x):
-    return jax.vmap(lambda x: dg.log_density(flow, x, steps=120))(x).value
+    return jax.vmap(lambda x: dg.log_density(flow, x, steps=240))(x).value
 
 
 def test_consistency_is_reencoded_minus_tracked(outcomes):

@@ -11,15 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import guidance, sampling, solve, tracking
+from densityguide import guidance, sampling, solve
 from densityguide.divergence import Trace, exact, orthogonal
 from densityguide.flows import Flow
 
 __all__ = ["Compiled", "Settings", "choose_trace", "compile_row"]
-__all__ += ["default_steps", "draw_row", "sample_keys"]
+__all__ += ["default_steps", "draw_row", "sample_keys", "trace_name"]
 
 BLOCK = 8  # latents per call: enough for two cores, small enough for a smooth progress bar
-EVALUATIONS = 64  # network evaluations per sample that the default number of steps spends
 
 
 class Settings(NamedTuple):
@@ -36,6 +35,15 @@ class Settings(NamedTuple):
         """Latents per call of the compiled program."""
         return min(self.count, BLOCK)
 
+    @property
+    def blocks(self) -> int:
+        """Calls of the compiled program for one q."""
+        return ceil(self.count / self.block)
+
+    def record(self) -> dict[str, Any]:
+        """The settings for a report."""
+        return self._asdict() | {"q": list(self.q), "solver": solve.solver_name(self.solver)}
+
 
 class Compiled(NamedTuple):
     """The program of one block, and how long tracing and compiling took."""
@@ -45,14 +53,19 @@ class Compiled(NamedTuple):
     compile_seconds: float
 
 
-def default_steps(solver: Any, evaluations: int = EVALUATIONS) -> int:
+def default_steps(solver: Any, evaluations: int) -> int:
     """As many steps as the evaluations allow, one of them kept for the start."""
     return max(1, (evaluations - 1) // solve.Method(solver, False, 0).stages)
 
 
 def choose_trace(flow: Flow) -> Trace:
     """Exact where that is cheap, else two replicate streams of probes."""
-    return exact() if flow.size <= tracking.SMALL else orthogonal(2)
+    return exact() if flow.is_small else orthogonal(2)
+
+
+def trace_name(trace: Trace) -> str:
+    """For people and reports."""
+    return "exact" if trace.is_exact else f"orthogonal, {trace.probes} probes"
 
 
 def sample_keys(seed: int, start: int, stop: int) -> jax.Array:
@@ -92,7 +105,7 @@ def draw_row(
     """``settings.count`` samples at one ``q``, as NumPy arrays with a leading axis; ``tick()``
     after every block."""
     blocks = []
-    for index in range(ceil(settings.count / settings.block)):
+    for index in range(settings.blocks):
         first = index * settings.block
         keys = sample_keys(settings.seed, first, first + settings.block)
         out = compiled.program(flow, jnp.asarray(q, jnp.result_type(float)), keys)

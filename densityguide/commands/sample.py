@@ -12,28 +12,16 @@ import jax
 import numpy as np
 from PIL import Image
 
-from densityguide import __version__, plotting, solve, tracking
-from densityguide.commands import cache, draw, folder, source, summary
+from densityguide import __version__, plotting
+from densityguide.commands import cache, draw, folder, requests, source, summary
 from densityguide.commands.draw import Settings
+from densityguide.commands.requests import Request
 from densityguide.commands.source import Source
 from densityguide.sampling import Sample
 
-__all__ = ["Request", "Results", "run"]
+__all__ = ["Results", "run"]
 
 COLUMNS = 16  # widest picture
-WORLD_COUNT, WORLD_EVALUATIONS = 128, 384  # worlds cost next to nothing
-
-
-class Request(NamedTuple):
-    """The options of the command, as typed; None is the default that fits the model."""
-
-    model: str
-    q: tuple[str, ...]
-    count: int | None
-    seed: int
-    steps: int | None
-    solver: str | None
-    out: Path
 
 
 class Results(NamedTuple):
@@ -43,61 +31,17 @@ class Results(NamedTuple):
     paths: list[Path]
 
 
-def parse_q(texts: tuple[str, ...]) -> tuple[float, ...]:
-    """``("0.3,0.5", "0.7")`` -> ``(0.3, 0.5, 0.7)``; ValueError outside (0, 1)."""
-    values = []
-    for text in ",".join(texts).split(","):
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(
-                f"--q must be numbers between 0 and 1, got {text!r}: write e.g. --q 0.3,0.5,0.7"
-            ) from None
-        if not 0.0 < value < 1.0:
-            raise ValueError(
-                f"--q must lie strictly between 0 and 1, got {text}: 0.5 is the plain model, "
-                "larger is smoother"
-            )
-        values.append(value)
-    return tuple(values)
-
-
-def _settings(request: Request, loaded: Source) -> Settings:
-    solver = solve.default_solver(stiff=loaded.flow.size <= tracking.SMALL)
-    if request.solver is not None:
-        solver = solve.solver_named(request.solver)
-    fallback = 8 if loaded.is_image else WORLD_COUNT
-    budget = draw.EVALUATIONS if loaded.is_image else WORLD_EVALUATIONS
-    count = fallback if request.count is None else request.count
-    steps = draw.default_steps(solver, budget) if request.steps is None else request.steps
-    return Settings(parse_q(request.q), count, request.seed, steps, solver)
-
-
-def _check(request: Request) -> None:
-    """Everything that can be refused without loading a model."""
-    parse_q(request.q)
-    if request.solver is not None:
-        solve.solver_named(request.solver)
-    for name, value, low, high in (
-        ("--count", request.count, 1, 100_000),
-        ("--steps", request.steps, 1, 100_000),
-        ("--seed", request.seed, 0, 2**32 - 1),
-    ):
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"{name} must lie in {low} .. {high}, got {value}")
-    folder.check(request.out)
-
-
-def run(request: Request, progress: Callable[[int], Callable[[], None]]) -> Results:
-    """Sample, write and report.
+def run(request: Request, out: Path, progress: Callable[[int], Callable[[], None]]) -> Results:
+    """Sample, write into ``out`` and report.
 
     ``progress(total)`` gives the function to call after each block. ValueError or
     FileNotFoundError, one line, before anything is written.
     """
     started = time.perf_counter()
-    _check(request)
+    requests.check(request)
+    folder.check(out)
     loaded = source.load(request.model)
-    flow, settings = loaded.flow, _settings(request, loaded)
+    flow, settings = loaded.flow, requests.settings(request, loaded)
     seconds = {"load": time.perf_counter() - started}
 
     trace = draw.choose_trace(flow)
@@ -108,8 +52,7 @@ def run(request: Request, progress: Callable[[int], Callable[[], None]]) -> Resu
     warm = None if stored is None else cache.entries(stored) == before
 
     clock = time.perf_counter()
-    blocks = -(-settings.count // settings.block)
-    tick = progress(blocks * len(settings.q))
+    tick = progress(settings.blocks * len(settings.q))
     outs, row_seconds = [], []
     for q in settings.q:
         since = time.perf_counter()
@@ -136,7 +79,7 @@ def run(request: Request, progress: Callable[[int], Callable[[], None]]) -> Resu
         folder.write_json(path, summary.plain(report))
 
     paths = folder.write(
-        request.out,
+        out,
         {
             "grid.png": lambda path: picture.save(path, "PNG"),
             "samples.npz": lambda path: folder.write_npz(path, arrays),
@@ -192,14 +135,7 @@ def _report(
             "noise_level": float(outs[0].noise_level[0]),
             "levels": loaded.levels or None,
         },
-        "settings": {
-            "q": list(settings.q),
-            "count": settings.count,
-            "seed": settings.seed,
-            "steps": settings.steps,
-            "solver": type(settings.solver).__name__.lower(),
-            "trace": "exact" if trace.is_exact else f"orthogonal, {trace.probes} probes",
-        },
+        "settings": settings.record() | {"trace": draw.trace_name(trace)},
         "rows": rows,
         "environment": {
             "python": platform.python_version(),

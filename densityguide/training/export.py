@@ -19,7 +19,6 @@ from densityguide.models import weights
 from densityguide.models.build import build, size
 from densityguide.models.load import load, save_calibration
 from densityguide.predictions import score_from
-from densityguide.tracking import SMALL
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
 from densityguide.training.loss import path_of
@@ -136,7 +135,7 @@ def export(
     if calibration:
         key = jax.random.key(config.seed + 1)
         flow = load(out)
-        trace = exact() if flow.size <= SMALL else orthogonal(2)
+        trace = exact() if flow.is_small else orthogonal(2)
         flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
         save_calibration(out, flow.calibration)
     return card

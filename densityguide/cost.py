@@ -1,0 +1,162 @@
+"""What sampling will cost: counted by the compiler, timed on a short solve, before the long one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from densityguide import sampling
+from densityguide.divergence import Trace
+from densityguide.errors import count, require
+from densityguide.flows import Flow, evaluate
+from densityguide.guidance import Guidance
+from densityguide.noise import Noise
+from densityguide.tracking import Auto
+
+__all__ = ["Cost", "cost"]
+
+SHORT, SHORTEST = 4, 1  # steps of the timed solve; the latter where one evaluation takes long
+MANY = 256  # tangents of an evaluation from which on it does
+PATIENCE = 1.0  # seconds of timing, at least one run
+
+
+class Cost(NamedTuple):
+    """What `cost` found. ``evaluations``, ``tangents`` and the three ``flops`` are of one sample,
+    ``memory`` and ``seconds`` of one call with ``batch`` of them."""
+
+    evaluations: int  # forward passes
+    tangents: int  # derivatives pushed through the network
+    flops_evaluation: float  # one forward pass
+    flops_tangent: float  # one tangent more
+    flops: float  # a whole sample: the evaluations times theirs and the tangents times theirs
+    memory: int  # bytes: weights, results and everything in between
+    batch: int
+    seconds: float  # projected, compilation apart
+    compile_seconds: float  # tracing and compiling the timed program
+
+
+def cost(
+    flow: Flow,
+    *,
+    guidance: Guidance | None = None,
+    noise: Noise | None = None,
+    divergence: Trace | Auto | None = "auto",
+    batch: int = 1,
+    **options: Any,
+) -> Cost:
+    """What ``sample`` with the same arguments will cost, for ``batch`` samples in one jitted
+    ``vmap`` call. `log_density` costs as much as `sample` without guidance.
+
+    Evaluations and tangents are those the result will report. Floating-point operations of one
+    forward pass and of one tangent come from the compiler, taken outside the solve because it
+    counts a loop's body once. Seconds are those of a solve of a few steps, in proportion to its
+    operations: as good as the machine is steady.
+
+    Raises:
+        ValueError: what `sample` would raise, and tolerances: how many steps an adaptive solve
+            takes is known only after it.
+    """
+    batch = count(batch, 1, "batch")
+    require(
+        not {"rtol", "atol", "log_density_atol"} & options.keys(),
+        "the cost of an adaptive solve is known only after it: pass steps= instead of tolerances",
+    )
+    forward, tangent = _flops(flow)
+
+    def program(**options: Any) -> Callable[..., sampling.Sample]:
+        def one(flow: Flow, guidance: Guidance | None, noise: Noise | None, key: Array) -> Any:
+            key_latent, key_solve = jax.random.split(key)
+            return sampling.sample(
+                flow,
+                sampling.latent(flow, key_latent),
+                guidance=guidance,
+                noise=noise,
+                divergence=divergence,
+                key=key_solve,
+                **options,
+            )
+
+        return jax.vmap(one, in_axes=(None, None, None, 0))
+
+    arguments = (flow, guidance, noise, jax.random.split(jax.random.key(0), batch))
+    evaluations, tangents = _counts(program(**options), arguments)
+    each = tangents // max(evaluations, 1)
+    short = {name: value for name, value in options.items() if name != "grid"}
+    short["steps"] = SHORT if each <= MANY else SHORTEST
+    started = time.perf_counter()
+    compiled = jax.jit(program(**short)).lower(*arguments).compile()
+    compile_seconds = time.perf_counter() - started
+    seconds, out = _timed(compiled, arguments)
+
+    def work(evaluations: int, tangents: int) -> float:
+        return evaluations * forward + tangents * tangent
+
+    total = work(evaluations, tangents)
+    share = total / work(int(out.evaluations[0]), int(out.tangents[0]))
+    return Cost(
+        evaluations=evaluations,
+        tangents=tangents,
+        flops_evaluation=forward,
+        flops_tangent=tangent,
+        flops=total,
+        memory=_memory(compiled),
+        batch=batch,
+        seconds=seconds * share,
+        compile_seconds=compile_seconds,
+    )
+
+
+def _flops(flow: Flow) -> tuple[float, float]:
+    """Operations of one forward pass, and of one tangent beside it."""
+
+    def forward(flow: Flow, x: Array, t: Array) -> Any:
+        return evaluate(flow, x, t)[:2]
+
+    def both(flow: Flow, x: Array, t: Array, tangent: Array) -> Any:
+        local = evaluate(flow, x, t, tangents=True)
+        return local[:2], local.tangent(tangent)
+
+    real = jnp.result_type(float)
+    x, t = jax.ShapeDtypeStruct(flow.shape, real), jax.ShapeDtypeStruct((), real)
+    programs = jax.jit(forward).lower(flow, x, t), jax.jit(both).lower(flow, x, t, x)
+    counts = [program.compile().cost_analysis() for program in programs]
+    # A network that the compiler cannot count, or counts as free, still costs something.
+    first, second = (max((found or {}).get("flops", 1.0), 1.0) for found in counts)
+    return first, max(second - first, 1.0)
+
+
+def _counts(program: Callable[..., sampling.Sample], arguments: tuple) -> tuple[int, int]:
+    """Evaluations and tangents of one sample. On a fixed grid they do not depend on the network,
+    and the compiler removes it."""
+
+    def counters(*arguments: Any) -> tuple[Array, Array]:
+        out = program(*arguments)
+        return out.evaluations[0], out.tangents[0]
+
+    evaluations, tangents = jax.jit(counters)(*arguments)
+    return int(evaluations), int(tangents)
+
+
+def _timed(compiled: Callable[..., Any], arguments: tuple) -> tuple[float, Any]:
+    """Median seconds of a call, within our patience, and what it returned."""
+    started, seconds = time.perf_counter(), []
+    while not seconds or time.perf_counter() - started + min(seconds) < PATIENCE:
+        clock = time.perf_counter()
+        out = jax.block_until_ready(compiled(*arguments))
+        seconds.append(time.perf_counter() - clock)
+    # The first call may pay for what is set up once.
+    return float(np.median(seconds[1:] or seconds)), out
+
+
+def _memory(compiled: Any) -> int:
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    kinds = ("argument", "output", "temp", "generated_code")
+    return sum(int(getattr(found, f"{kind}_size_in_bytes")) for kind in kinds)
