@@ -30,6 +30,7 @@ SOLVERS = {
     "Heun": diffrax.Heun(),
     "Bogacki-Shampine": diffrax.Bosh3(),
     "Tsitouras 5": diffrax.Tsit5(),
+    "Adams of order 2": dg.Adams(2),
     "Adams": dg.Adams(),
 }
 
@@ -106,7 +107,7 @@ def model(name):
 
 def plot(rows):
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=False)
-    styles = dict(zip(SOLVERS, [":o", "-.s", "--^", "-.v", "-D"], strict=True))
+    styles = dict(zip(SOLVERS, [":o", "-.s", "--^", "-.v", "--x", "-D"], strict=True))
     for axis, name in zip(axes, COUNT, strict=True):
         for label, style in styles.items():
             points = [(row[2], row[3]) for row in rows if row[0] == name and row[1] == label]

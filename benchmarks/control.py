@@ -70,7 +70,8 @@ def targets():
         ("Euler", diffrax.Euler(), 1),
         ("Heun", diffrax.Heun(), 2),
         ("Bogacki-Shampine", diffrax.Bosh3(), 3),
-        ("Adams", dg.Adams(), 1),
+        ("Adams of order 2", dg.Adams(2), 1),
+        ("Adams of order 4", dg.Adams(), 1),
     ):
         for budget in (64, 127, 511):
             out = aimed(flow, latents, goals, (budget - 1) // stages, solver)

@@ -62,6 +62,10 @@ VERBS = {f"sample-{name}": drawn(g) for name, g in GUIDANCES.items()} | {
     "alignment": lambda f, x, k, v: dg.score_alignment(f, x, **OPTIONS),
     "alignment-no-score": lambda f, x, k, v: dg.score_alignment(f, x, use_score=False, **OPTIONS),
     "rescale": lambda f, x, k, v: dg.rescale(f, x, v),
+    "sample-adaptive": adaptive,
+    "match": lambda f, x, k, v: dg.match_log_density(f, x, -3.0 * v, scan=3, **OPTIONS),
+    "sde": lambda f, x, k, v: dg.sample_sde(f, x, k, **OPTIONS),
+    "high_density": lambda f, x, k, v: dg.high_density(f, x, switch=v, **OPTIONS),
 }
 
 
