@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from densityguide import clocks, grids, models, noise, paths, predictions, priors, worlds
 from densityguide.alignment import ScoreAlignment, score_alignment
 from densityguide.calibration import calibrate
+from densityguide.classifier_free import classifier_free
 from densityguide.cost import Cost, cost
 from densityguide.divergence import Trace, divergence, exact, hutchinson, orthogonal
 from densityguide.flows import Calibration, Flow, cnf, diffusion
@@ -23,6 +24,7 @@ from densityguide.knots import Knots, knots
 from densityguide.likelihood import BitsPerDim, LogDensity, bits_per_dim, log_density
 from densityguide.matching import Match, match_log_density
 from densityguide.multistep import Adams
+from densityguide.networks import edm
 from densityguide.reports import AlignmentReport, alignment_report
 from densityguide.rescaling import rescale
 from densityguide.sampling import Sample, latent, sample
@@ -54,11 +56,13 @@ __all__ = [
     "budget",
     "calibrate",
     "calibrated",
+    "classifier_free",
     "clocks",
     "cnf",
     "cost",
     "diffusion",
     "divergence",
+    "edm",
     "elbo",
     "exact",
     "grids",

@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from densityguide import clocks, predictions, priors
 from densityguide.divergence import linearise
 from densityguide.errors import concrete, number, require
+from densityguide.networks import Conditioned, alike, connect
 from densityguide.paths import Path
 
 __all__ = ["Calibration", "Flow", "Local", "cnf", "diffusion", "evaluate"]
@@ -105,6 +106,16 @@ class Flow:
         """A copy with other parts, e.g. ``flow.replace(params=ema)``."""
         return dataclasses.replace(self, **changes)
 
+    def given(self, condition: Any) -> Flow:
+        """The same flow under another condition; ValueError if it was built without one, or with
+        one of another shape."""
+        require(
+            isinstance(self.params, Conditioned),
+            "this flow has no condition: build it with condition=",
+        )
+        condition = alike(self.params.condition, condition, "the new condition")
+        return self.replace(params=self.params._replace(condition=condition))
+
     @property
     def is_small(self) -> bool:
         """Up to 256 dimensions: an exact trace is cheap enough to be the default."""
@@ -134,14 +145,12 @@ class _Diffusion:
     """Velocity and score of a Gaussian path from a prediction network; compared by value."""
 
     apply: Callable[..., Array]
-    with_params: bool
     path: Path
     prediction: predictions.Prediction
     clock: Callable[[Array], Array]
 
     def __call__(self, params: Any, x: Array, t: Array) -> tuple[Array, Array]:
-        time = self.clock(t)
-        output = self.apply(params, x, time) if self.with_params else self.apply(x, time)
+        output = self.apply(params, x, self.clock(t))
         # bfloat16 networks must not lower the precision of the state.
         output = output.astype(x.dtype)
         sigma = self.path.sigma(t).astype(x.dtype)
@@ -156,14 +165,12 @@ class _Diffusion:
 class _Cnf:
     velocity: Callable[..., Array]
     score: Callable[..., Array] | None
-    with_params: bool
 
     def __call__(self, params: Any, x: Array, t: Array) -> tuple[Array, Array | None]:
-        args = (params, x, t) if self.with_params else (x, t)
-        velocity = self.velocity(*args).astype(x.dtype)
+        velocity = self.velocity(params, x, t).astype(x.dtype)
         if self.score is None:
             return velocity, None
-        return velocity, self.score(*args).astype(x.dtype)
+        return velocity, self.score(params, x, t).astype(x.dtype)
 
 
 def _interval(ends: tuple[ArrayLike, ArrayLike], name: str, *, rising: bool) -> tuple:
@@ -190,13 +197,13 @@ def _check_field(flow: Flow, what: str) -> Flow:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"{what} failed on ONE sample of shape {flow.shape} and a scalar time ({line}): "
-            "check shape=, params= and that the network takes an unbatched sample"
+            "check shape= and params=; batched= and channels_first= say what else a network takes"
         ) from error
     for name, out in zip(("velocity", "score"), shapes, strict=True):
         require(
             out is None or out.shape == flow.shape,
             f"{what} must return the shape of its input {flow.shape}, its {name} has "
-            f"{getattr(out, 'shape', None)}: pass a network of one unbatched sample",
+            f"{getattr(out, 'shape', None)}: it should take one sample, or see batched=",
         )
     return flow
 
@@ -211,6 +218,9 @@ def diffusion(
     log_snr: tuple[ArrayLike, ArrayLike] = (-10.0, 10.0),
     clock: Callable[[Array], Array] = clocks.log_snr,
     transform: Any = None,
+    condition: Any = None,
+    batched: bool = False,
+    channels_first: bool = False,
 ) -> Flow:
     """A flow from a network trained on a Gaussian path (diffusion, EDM, flow matching).
 
@@ -219,7 +229,8 @@ def diffusion(
 
     Args:
         apply: ``(params, x, t) -> prediction`` for ONE sample, or ``(x, t)`` when ``params`` is
-            None; a flax linen module serves as well.
+            None; or a module: of flax linen with its ``params``, of flax nnx or equinox with
+            the weights it holds (a copy of them, in evaluation mode).
         path: ``paths.variance_preserving()``, ``variance_exploding()`` or ``linear()``.
         prediction: ``"noise"``, ``"data"``, ``"v"``, ``"score"`` or ``"velocity"``.
         shape: of one sample, channels last for images.
@@ -227,6 +238,10 @@ def diffusion(
         log_snr: range, noise end first. The prior is N(0, sigma(start)^2 I).
         clock: log-SNR to the network's own time; see ``densityguide.clocks``.
         transform: declared data transform, needed by ``bits_per_dim``.
+        condition: anything the network takes after ``t``, for one sample: a class, an embedding,
+            a pytree of them. It is traced; change it with ``flow.given(...)``.
+        batched: the network takes a leading axis of samples, on x, t and condition.
+        channels_first: the network takes [C, H, W]; the flow stays [H, W, C].
 
     Raises:
         ValueError: unknown prediction, falling range, or a network whose output does not have
@@ -234,12 +249,12 @@ def diffusion(
     """
     predictions.check(prediction, path)
     require(callable(clock), f"clock must be a function of log-SNR, got {clock!r}")
-    if hasattr(apply, "apply") and hasattr(apply, "init"):  # flax linen
-        apply = apply.apply
-    require(callable(apply), f"apply must be a function (params, x, t), got {apply!r}")
+    network, params = connect(
+        apply, params, condition=condition, batched=batched, channels_first=channels_first
+    )
     shape = tuple(int(n) for n in shape)
     ends = _interval(log_snr, "log_snr", rising=True)
-    field = _Diffusion(apply, params is not None, path, prediction, clock)
+    field = _Diffusion(network, path, prediction, clock)
     prior = priors.normal(shape, path.sigma(ends[0]))
     flow = Flow(params, ends, prior, field, shape, path, transform=transform)
     return _check_field(flow, "the network")
@@ -254,6 +269,9 @@ def cnf(
     params: Any = None,
     score: Callable[..., Array] | None = None,
     transform: Any = None,
+    condition: Any = None,
+    batched: bool = False,
+    channels_first: bool = False,
 ) -> Flow:
     """Any continuous normalizing flow, with or without a score.
 
@@ -263,15 +281,20 @@ def cnf(
         interval: ``(time of the prior, time of the data)``, in either order of size.
         shape: of one sample.
         score: ``(params, x, t) -> grad log p_t(x)``, needed by density guidance only.
+        condition, batched, channels_first: as of `diffusion`.
         transform: declared data transform, needed by ``bits_per_dim``.
 
     Raises:
         ValueError: unusable prior, equal ends, or outputs of another shape than the input.
     """
-    require(callable(velocity), f"velocity must be a function (params, x, t), got {velocity!r}")
+    layout = {"condition": condition, "batched": batched, "channels_first": channels_first}
+    network, known = connect(velocity, params, **layout)
+    if score is not None:
+        require(callable(score), f"score must be a function (params, x, t), got {score!r}")
+        score = dataclasses.replace(network, function=score)
     priors.check(prior)
     shape = tuple(int(n) for n in shape)
     ends = _interval(interval, "interval", rising=False)
-    field = _Cnf(velocity, score, params is not None)
-    flow = Flow(params, ends, prior, field, shape, transform=transform, has_score=score is not None)
+    field = _Cnf(network, score)
+    flow = Flow(known, ends, prior, field, shape, transform=transform, has_score=score is not None)
     return _check_field(flow, "the velocity")

@@ -172,8 +172,7 @@ def _precision(flow: Flow) -> Check:
     seen = "float32 or better"
     if apply is not None:
         x = jax.ShapeDtypeStruct(flow.shape, jnp.float32)
-        args = (flow.params, x) if getattr(field, "with_params", False) else (x,)
-        out = jax.eval_shape(apply, *args, jax.ShapeDtypeStruct((), jnp.float32))
+        out = jax.eval_shape(apply, flow.params, x, jax.ShapeDtypeStruct((), jnp.float32))
         fine = jnp.finfo(out.dtype).bits >= 32
         seen = str(out.dtype)
     else:

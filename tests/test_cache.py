@@ -29,8 +29,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    ["sample-target", "sample-stratonovich", "sample-adaptive", "log_density-estimated"]
-    + ["alignment", "match", "sde", "high_density"],
+    "sample-target sample-stratonovich sample-adaptive log_density-estimated alignment match sde "
+    "high_density".split(),
 )
 def test_a_verb_is_compiled_once_for_all_processes(folder, name):
     flow, x, key = mixture(), jnp.asarray([0.3, -0.7, 0.4]), jax.random.key(0)

@@ -13,8 +13,8 @@ PACKAGE = Path(densityguide.__file__).parent
 # A room may import rooms of its own floor and of those below; the rooms are files or folders.
 FLOORS = {
     "ground": "errors clocks paths coordinates predictions priors grids knots parallel "
-    "probes divergence",
-    "flows": "flows worlds rewiring",
+    "probes divergence frameworks networks",
+    "flows": "flows worlds rewiring classifier_free",
     "engine": "multistep solve guidance noise tracking guided",
     "verbs": "rescaling sampling likelihood alignment sde polish",
     "verbs of verbs": "matching verify reports calibration high_density cost",
@@ -31,7 +31,8 @@ MATHEMATICS = {room for room, level in LEVEL.items() if level < LEVEL["data"]}
 # Engine -> the rooms that may import it.
 DOORS = {
     "diffrax": {"solve"},
-    "flax": {"models"},
+    "flax": {"models", "frameworks"},
+    "equinox": {"frameworks"},
     "optax": {"training"},
     "orbax": {"training"},
     "dacite": {"training"},

@@ -1,0 +1,78 @@
+"""Classifier-free guidance: a flow with a condition in, a flow out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from densityguide.errors import require, scalar
+from densityguide.flows import Flow
+from densityguide.networks import Conditioned, alike
+
+__all__ = ["classifier_free"]
+
+
+class _Mixed(NamedTuple):
+    base: Conditioned
+    negative: Any
+    scale: Array
+    interval: tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class _Field:
+    field: Callable[..., tuple[Array, Array | None]]
+
+    def __call__(self, params: _Mixed, x: Array, t: Array) -> tuple[Array, Array | None]:
+        weights, condition = params.base
+        both = jax.tree.map(lambda a, b: jnp.stack([a, b]), condition, params.negative)
+        # One batched forward pass of two.
+        run = jax.vmap(lambda c: self.field(Conditioned(weights, c), x, t))
+        low, high = params.interval
+        scale = jnp.where((t >= low) & (t <= high), params.scale, 1.0).astype(x.dtype)
+        return jax.tree.map(lambda pair: pair[1] + scale * (pair[0] - pair[1]), run(both))
+
+
+def classifier_free(
+    flow: Flow,
+    scale: ArrayLike,
+    *,
+    negative: Any,
+    interval: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Flow:
+    """The flow whose velocity and score are ``u_neg + scale (u_cond - u_neg)``
+    (Ho and Salimans, 2022), as a flow to sample, measure and guide like any other.
+
+    **Which density.** Log p is that of the mixed flow itself: the density of the samples that it
+    produces, not of the conditional model, and not the tilted product ``p_cond^w p_neg^(1 - w)``,
+    whose score this is only at one time. The mixed score is therefore not the gradient of that
+    log p: density guidance still moves it, but where it lands has to be measured, as
+    ``sample(..., polish=0).consistency`` does, and ``polish=2`` corrects it.
+
+    Args:
+        flow: built with ``condition=``.
+        scale: 1 is the conditional flow, 0 the negative one; traced.
+        negative: condition to move away from, of the same structure: the empty class or text, or
+            a negative prompt.
+        interval: clock range in which to guide (Kynkaanniemi et al., 2024), whole by default;
+            traced.
+
+    Raises:
+        ValueError: a flow without a condition, a negative of another structure or shape.
+    """
+    require(
+        isinstance(flow.params, Conditioned),
+        "classifier_free needs a flow built with condition=: pass it to densityguide.diffusion",
+    )
+    negative = alike(flow.params.condition, negative, "negative")
+    ends = (-jnp.inf, jnp.inf) if interval is None else interval
+    low, high = (scalar(end, "interval") for end in ends)
+    mixed = _Mixed(flow.params, negative, scalar(scale, "scale"), (low, high))
+    # What was measured or known of the conditional flow does not hold for this one.
+    return flow.replace(params=mixed, field=_Field(flow.field), calibration=None, density=None)

@@ -1,0 +1,113 @@
+"""Modules of flax and equinox as a function and its weights.
+
+The weights become an argument, so that training or averaging them never recompiles; the rest of
+a module is static and compared by value. A module is copied and put into evaluation mode: the
+user's own is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from densityguide.errors import require
+
+__all__ = ["unpack"]
+
+
+def unpack(network: Any, params: Any) -> tuple[Callable[..., Any], Any]:
+    """``(function, params)`` of a plain function, a flax linen, flax nnx or equinox module.
+
+    ``params`` is given for functions and linen modules, and comes with the others.
+
+    Raises:
+        ValueError: params missing or given twice, or something that cannot be called.
+    """
+    kind = _kind(network)
+    if kind is None:
+        require(callable(network), f"apply must be a function (params, x, t), got {network!r}")
+        return network, params
+    if kind == "linen":
+        require(
+            params is not None,
+            f"a linen module keeps no weights: pass params={type(network).__name__}(...).init(...)",
+        )
+        return _Linen(network), params
+    require(
+        params is None,
+        f"the weights come with a module of {kind}: leave params= out, or change them later by "
+        "flow.replace(params=...)",
+    )
+    return _nnx(network) if kind == "nnx" else _equinox(network)
+
+
+def _kind(network: Any) -> str | None:
+    """By the classes' home, so that no framework is imported for somebody who does not use it."""
+    homes = {"flax.linen": "linen", "flax.nnx": "nnx", "equinox": "equinox"}
+    for base in type(network).__mro__:
+        for home, kind in homes.items():
+            if base.__name__ == "Module" and f"{base.__module__}.".startswith(f"{home}."):
+                return kind
+    return None
+
+
+@dataclass(frozen=True)
+class _Linen:
+    module: Any  # equal to another with the same fields, which its bound methods are not
+
+    def __call__(self, params: Any, *args: Any) -> Any:
+        return self.module.apply(params, *args)
+
+
+@dataclass(frozen=True)
+class _Nnx:
+    graph: Any
+
+    def __call__(self, params: Any, *args: Any) -> Any:
+        from flax import nnx
+
+        # Without the copy the merged module would alias the caller's arrays.
+        module = nnx.merge(self.graph, params, copy=True)
+        before = jax.tree.leaves(nnx.state(module))
+        out = module(*args)
+        after = jax.tree.leaves(nnx.state(module))
+        same = len(before) == len(after) and all(map(_is, before, after))
+        require(
+            same,
+            f"{type(module).__name__} changes its own state when called, which a vector field must "
+            "not: switch off running statistics and random streams (module.eval())",
+        )
+        return out
+
+
+def _is(a: Any, b: Any) -> bool:
+    return a is b
+
+
+def _nnx(module: Any) -> tuple[Callable[..., Any], Any]:
+    from flax import nnx
+
+    module = nnx.clone(module)
+    module.eval()  # dropout off, stored statistics used
+    graph, state = nnx.split(module)
+    return _Nnx(graph), state
+
+
+@dataclass(frozen=True)
+class _Equinox:
+    static: Any
+
+    def __call__(self, params: Any, *args: Any) -> Any:
+        import equinox
+
+        return equinox.combine(params, self.static)(*args)
+
+
+def _equinox(module: Any) -> tuple[Callable[..., Any], Any]:
+    import equinox
+
+    params, static = equinox.partition(equinox.nn.inference_mode(module), equinox.is_array)
+    return _Equinox(static), params

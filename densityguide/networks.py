@@ -1,0 +1,115 @@
+"""Networks as users have them, called as the house calls them: one sample, channels last."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from densityguide.errors import number, require
+from densityguide.frameworks import unpack
+
+__all__ = ["Conditioned", "Network", "alike", "connect", "edm"]
+
+
+class Conditioned(NamedTuple):
+    """Weights, and what the network is told beside x and t: a class, a text embedding, any
+    pytree of ONE sample."""
+
+    weights: Any
+    condition: Any
+
+
+@dataclass(frozen=True)
+class Network:
+    """``(params, x, t) -> output`` for one sample with channels last; compared by value."""
+
+    function: Callable[..., Array]
+    with_params: bool
+    conditioned: bool = False
+    batched: bool = False
+    channels_first: bool = False
+
+    def __call__(self, params: Any, x: Array, t: Array) -> Array:
+        after = ()
+        if self.conditioned:
+            params, condition = params
+            after = (condition,)
+        if self.channels_first:
+            x = jnp.moveaxis(x, -1, 0)
+        args = (x, jnp.asarray(t), *after)
+        if self.batched:
+            args = jax.tree.map(lambda a: jnp.asarray(a)[None], args)
+        out = self.function(params, *args) if self.with_params else self.function(*args)
+        if self.batched:
+            out = out[0]
+        return jnp.moveaxis(out, 0, -1) if self.channels_first else out
+
+
+def connect(
+    network: Any,
+    params: Any,
+    *,
+    condition: Any = None,
+    batched: bool = False,
+    channels_first: bool = False,
+) -> tuple[Network, Any]:
+    """The network and the params of its flow (`Conditioned` if there is a condition)."""
+    preconditioned = isinstance(network, _Edm)
+    inner = network.network if preconditioned else network
+    function, params = unpack(inner, params)
+    with_params = params is not None
+    if preconditioned:
+        function = dataclasses.replace(network, network=function, with_params=with_params)
+    conditioned = condition is not None
+    if conditioned:
+        params = Conditioned(params, jax.tree.map(jnp.asarray, condition))
+    return Network(function, with_params, conditioned, batched, channels_first), params
+
+
+def alike(condition: Any, other: Any, name: str) -> Any:
+    """``other`` as arrays in the structure of ``condition``; ValueError if it does not fit."""
+    try:
+        other = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), condition, other)
+        fits = jax.tree.map(jnp.shape, condition) == jax.tree.map(jnp.shape, other)
+    except (ValueError, TypeError):
+        fits = False
+    shapes = jax.tree.map(jnp.shape, condition)
+    require(fits, f"{name} must look like the flow's condition, arrays of shape {shapes}")
+    return other
+
+
+@dataclass(frozen=True)
+class _Edm:
+    network: Any
+    sigma_data: float
+    with_params: bool = True
+
+    def __call__(self, *args: Any) -> Array:
+        params, (x, t, *after) = (args[:1], args[1:]) if self.with_params else ((), args)
+        sigma = jnp.exp(4.0 * t)  # t = c_noise = log(sigma) / 4
+        sigma = sigma.reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
+        total = jnp.sqrt(sigma**2 + self.sigma_data**2)
+        out = self.network(*params, x / total, t, *after)
+        return (self.sigma_data / total) ** 2 * x + sigma * self.sigma_data / total * out
+
+
+def edm(network: Any, sigma_data: float = 0.5) -> Any:
+    """EDM's preconditioning around a raw network F (Karras et al., NeurIPS 2022, Table 1)::
+
+        D(x; sigma) = c_skip x + c_out F(c_in x, c_noise),    c_noise = log(sigma) / 4,
+        c_skip = sd^2 / (sigma^2 + sd^2),   c_out = sigma sd / sqrt(sigma^2 + sd^2),
+        c_in = 1 / sqrt(sigma^2 + sd^2),    sd = sigma_data.
+
+    Pass the result to ``diffusion`` with ``path=paths.variance_exploding()``,
+    ``prediction="data"`` and ``clock=clocks.edm_noise``; a network that has these inside goes
+    there as it is. ValueError unless sigma_data is a positive number.
+    """
+    known = number(sigma_data, "sigma_data")
+    require(bool(known > 0) and known.ndim == 0, f"sigma_data must be positive, got {sigma_data}")
+    return _Edm(network, float(sigma_data))
