@@ -27,11 +27,13 @@ def folder(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-@pytest.mark.parametrize(
-    "name",
-    "sample-target sample-stratonovich sample-adaptive log_density-estimated alignment match sde "
-    "high_density".split(),
-)
+NAMES = [
+    *("sample-target", "sample-stratonovich", "sample-adaptive", "log_density-estimated"),
+    *("alignment", "match", "sde", "high_density"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_verb_is_compiled_once_for_all_processes(folder, name):
     flow, x, key = mixture(), jnp.asarray([0.3, -0.7, 0.4]), jax.random.key(0)
 

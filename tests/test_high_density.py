@@ -55,7 +55,7 @@ def test_an_adaptive_solve_agrees():
     flow = world("mixture12")
     x = latents(flow, 1)[0]
     tight = dg.high_density(flow, x, switch=1.0, rtol=1e-8)
-    fine = dg.high_density(flow, x, switch=1.0, steps=512)
+    fine = dg.high_density(flow, x, switch=1.0, steps=2000)
     assert np.allclose(tight.log_density, fine.log_density, atol=1e-4)
 
 
