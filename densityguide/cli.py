@@ -22,7 +22,11 @@ PACKAGE = str(Path(__file__).parent)
 DIAL = ("0.3,0.4,0.5,0.6,0.7",)
 
 Model = Annotated[
-    str, typer.Option(help="emoji32, digits8, world:mixture, world:gaussian or a model folder.")
+    str,
+    typer.Option(
+        help="emoji32, digits8, world:mixture, world:gaussian, a model folder, or "
+        "diffusers:FOLDER, a folder saved by Hugging Face diffusers."
+    ),
 ]
 Quantiles = Annotated[
     list[str] | None,
@@ -41,6 +45,10 @@ Solver = Annotated[
         help="adams1 to adams6, euler, heun, midpoint, ralston, bosh3, tsit5, dopri5, dopri8. "
         "[adams4; up to 256 dimensions adams2]"
     ),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(help="Of a model of diffusers: a class number, or a text embedding as .npy file."),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the report as JSON instead of the table.")
@@ -90,6 +98,7 @@ Examples:
   densityguide sample --model digits8 --q 0.35,0.5,0.65 --count 4
   densityguide sample --model world:mixture --json
   densityguide sample --q 0.5 --seed 7 --solver tsit5 --steps 30 --out seven
+  densityguide sample --model diffusers:ddpm-cifar10-32 --count 4
 """
 )
 def sample(
@@ -99,6 +108,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Seed of latents and probes.")] = 0,
     steps: Steps = None,
     solver: Solver = None,
+    condition: Condition = None,
     out: Annotated[
         Path, typer.Option(help="Folder for grid.png, samples.npz and report.json.")
     ] = Path("samples"),
@@ -112,7 +122,7 @@ def sample(
     from densityguide.commands.requests import Request
     from densityguide.commands.sample import run
 
-    request = Request(model, tuple(q) if q else DIAL, count, seed, steps, solver)
+    request = Request(model, tuple(q) if q else DIAL, count, seed, steps, solver, condition)
     with bar("sampling") as progress:
         results = run(request, out, progress)
     if as_json:
@@ -135,6 +145,7 @@ def cost(
     count: Count = None,
     steps: Steps = None,
     solver: Solver = None,
+    condition: Condition = None,
     as_json: Json = False,
 ) -> None:
     """What sample with the same options will cost: operations, memory and seconds."""
@@ -143,7 +154,7 @@ def cost(
     from densityguide.commands.cost import run, show
     from densityguide.commands.requests import Request
 
-    report = run(Request(model, tuple(q) if q else DIAL, count, 0, steps, solver))
+    report = run(Request(model, tuple(q) if q else DIAL, count, 0, steps, solver, condition))
     if as_json:
         print(json.dumps(report, indent=1, allow_nan=False))
     else:

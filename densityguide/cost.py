@@ -23,7 +23,7 @@ __all__ = ["Cost", "cost"]
 
 SHORT, SHORTEST = 4, 1  # steps of the timed solve; the latter where one evaluation takes long
 MANY = 256  # tangents of an evaluation from which on it does
-PATIENCE = 1.0  # seconds of timing, at least one run
+PATIENCE, RUNS = 4.0, 20  # seconds of timing and most runs; at least one
 
 
 class Cost(NamedTuple):
@@ -144,14 +144,16 @@ def _counts(program: Callable[..., sampling.Sample], arguments: tuple) -> tuple[
 
 
 def _timed(compiled: Callable[..., Any], arguments: tuple) -> tuple[float, Any]:
-    """Median seconds of a call, within our patience, and what it returned."""
+    """Seconds of a call, a lower quartile, and what it returned: the first ones are slow, a long
+    run is like the better ones."""
     started, seconds = time.perf_counter(), []
-    while not seconds or time.perf_counter() - started + min(seconds) < PATIENCE:
+    while not seconds or (
+        len(seconds) < RUNS and time.perf_counter() - started + min(seconds) < PATIENCE
+    ):
         clock = time.perf_counter()
         out = jax.block_until_ready(compiled(*arguments))
         seconds.append(time.perf_counter() - clock)
-    # The first call may pay for what is set up once.
-    return float(np.median(seconds[1:] or seconds)), out
+    return float(np.percentile(seconds, 25)), out
 
 
 def _memory(compiled: Any) -> int:

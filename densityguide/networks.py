@@ -68,14 +68,15 @@ def connect(
         function = dataclasses.replace(network, network=function, with_params=with_params)
     conditioned = condition is not None
     if conditioned:
-        params = Conditioned(params, jax.tree.map(jnp.asarray, condition))
+        params = Conditioned(params, alike(condition, condition, "condition"))
     return Network(function, with_params, conditioned, batched, channels_first), params
 
 
 def alike(condition: Any, other: Any, name: str) -> Any:
     """``other`` as arrays in the structure of ``condition``; ValueError if it does not fit."""
     try:
-        other = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), condition, other)
+        # With its dtype named no number is weakly typed, which would compile anew.
+        other = jax.tree.map(lambda a, b: jnp.asarray(b, jnp.asarray(a).dtype), condition, other)
         fits = jax.tree.map(jnp.shape, condition) == jax.tree.map(jnp.shape, other)
     except (ValueError, TypeError):
         fits = False

@@ -23,7 +23,7 @@ def gaussians(mean, std):
         condition=(jnp.asarray(mean), jnp.asarray(std)),
         path=dg.paths.variance_preserving(),
         prediction="score",
-        log_snr=(-10.0, 10.0),
+        log_snr=(-14.0, 10.0),
         shape=(2,),
     )
 

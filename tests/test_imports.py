@@ -44,6 +44,8 @@ DOORS = {
     "rich": {"cli", "commands"},
     "PIL": {"data", "plotting", "commands"},
     "torch": {"models"},
+    "torchax": {"models"},
+    "diffusers": {"models"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -19,7 +19,7 @@ __all__ = ["run", "show"]
 def run(request: Request) -> dict[str, Any]:
     """The report; ValueError or FileNotFoundError, one line, for what ``sample`` would refuse."""
     requests.check(request)
-    loaded = source.load(request.model)
+    loaded = source.load(request.model, request.condition)
     flow, settings = loaded.flow, requests.settings(request, loaded)
     trace = draw.choose_trace(flow)
     found = cost(

@@ -25,6 +25,7 @@ class Request(NamedTuple):
     seed: int
     steps: int | None
     solver: str | None
+    condition: str | None = None
 
 
 def check(request: Request) -> None:

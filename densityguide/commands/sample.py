@@ -40,7 +40,7 @@ def run(request: Request, out: Path, progress: Callable[[int], Callable[[], None
     started = time.perf_counter()
     requests.check(request)
     folder.check(out)
-    loaded = source.load(request.model)
+    loaded = source.load(request.model, request.condition)
     flow, settings = loaded.flow, requests.settings(request, loaded)
     seconds = {"load": time.perf_counter() - started}
 
@@ -94,7 +94,7 @@ def _images(loaded: Source, outs: list[Sample]) -> list[np.ndarray] | None:
     if not loaded.is_image:
         return None
     # A failed sample has its last finite state, so this is defined for all.
-    return [np.asarray(loaded.flow.transform.inverse(out.x)) for out in outs]
+    return [np.asarray(loaded.pictures(out.x)) for out in outs]
 
 
 def _sizes(images: np.ndarray) -> np.ndarray:

@@ -1,13 +1,17 @@
-"""What ``--model`` names: a shipped network, an exported run, or a world with a closed form."""
+"""What ``--model`` names: a shipped network, an exported run, a folder saved by diffusers, or a
+world with a closed form."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Callable
 from importlib import resources
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from densityguide import models, worlds
 from densityguide.flows import Flow
@@ -15,14 +19,18 @@ from densityguide.flows import Flow
 __all__ = ["Source", "load", "world_names"]
 
 PREFIX = "world:"
+DIFFUSERS = "diffusers:"
+LEVELS = 256  # of a decoded picture
 
 
 class Source(NamedTuple):
-    """A flow and what to call it; ``levels`` counts the grey levels of an image model (or 0)."""
+    """A flow and what to call it; ``levels`` counts the grey levels of an image model (or 0), and
+    ``pictures`` turns samples [N, ...] into integer images."""
 
     name: str
     flow: Flow
     levels: int
+    pictures: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def is_image(self) -> bool:
@@ -52,12 +60,47 @@ def _world(name: str) -> Flow:
     return worlds.gaussian(values["mean"], covariance)
 
 
-def load(spec: str) -> Source:
-    """The flow of ``emoji32``, ``digits8``, ``world:mixture`` or a model folder; ValueError or
-    FileNotFoundError, one line, for anything else."""
+def _condition(text: str) -> Any:
+    """``"7"`` -> 7, ``"prompt.npy"`` -> its array."""
+    if text.removeprefix("-").isdigit():
+        return int(text)
+    path = Path(text)
+    if path.suffix != ".npy":
+        raise ValueError(f"--condition must be a class number or a .npy file, got {text!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"--condition: {path} does not exist")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"--condition: {path} is not a plain .npy file ({error})") from None
+
+
+def _diffusers(spec: str, condition: str | None) -> Source:
+    from densityguide.models.diffusers import from_diffusers, image_decoder
+
+    folder = Path(spec.removeprefix(DIFFUSERS))
+    given = None if condition is None else _condition(condition)
+    flow = from_diffusers(folder, condition=given)
+    decode = image_decoder(folder)
+    if decode is not None:
+        return Source(DIFFUSERS + folder.name, flow, LEVELS, decode)
+    drawable = flow.transform is not None and flow.shape[-1] in (1, 3)
+    pictures = flow.transform.inverse if drawable else None
+    return Source(DIFFUSERS + folder.name, flow, LEVELS if drawable else 0, pictures)
+
+
+def load(spec: str, condition: str | None = None) -> Source:
+    """The flow of ``emoji32``, ``digits8``, ``world:mixture``, ``diffusers:FOLDER`` or a model
+    folder; ValueError or FileNotFoundError, one line, for anything else."""
+    if spec.startswith(DIFFUSERS):
+        return _diffusers(spec, condition)
+    if condition is not None:
+        raise ValueError(f"--condition belongs to models of diffusers, {spec} takes none: drop it")
     if spec.startswith(PREFIX):
         return Source(spec, _world(spec.removeprefix(PREFIX)), 0)
     flow = models.load(spec)
     pictures = flow.transform is not None and len(flow.shape) == 3 and flow.shape[-1] in (1, 3)
     name = spec.rstrip("/").rsplit("/", 1)[-1]
-    return Source(name, flow, flow.transform.levels if pictures else 0)
+    if not pictures:
+        return Source(name, flow, 0)
+    return Source(name, flow, flow.transform.levels, flow.transform.inverse)

@@ -1,8 +1,10 @@
-"""Networks (flax), their weights and model cards, shipped models."""
+"""Networks (flax), their weights and model cards, shipped models, and models of diffusers."""
 
+from densityguide.models.diffusers import from_diffusers, image_decoder
+from densityguide.models.dit import DiT
 from densityguide.models.load import load
 from densityguide.models.mlp import MLP
 from densityguide.models.pretrained import names
 from densityguide.models.unet import UNet
 
-__all__ = ["MLP", "UNet", "load", "names"]
+__all__ = ["MLP", "DiT", "UNet", "from_diffusers", "image_decoder", "load", "names"]

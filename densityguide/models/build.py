@@ -10,20 +10,27 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from densityguide.models.dit import DiT
 from densityguide.models.mlp import MLP
+from densityguide.models.preconditioned import Preconditioned
 from densityguide.models.unet import UNet
 
 __all__ = ["KINDS", "build", "initialise", "size"]
 
-KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "mlp": MLP}
+KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "dit": DiT, "mlp": MLP}
 
 
 def build(kind: str, fields: dict[str, Any]) -> nn.Module:
-    """The network; ValueError for an unknown kind or field, naming the nearest known one."""
+    """The network; ValueError for an unknown kind or field, naming the nearest known one.
+
+    A field `sigma_data` beside the network's own wraps it in EDM's preconditioning.
+    """
     if kind not in KINDS:
         near = difflib.get_close_matches(str(kind), KINDS, 1, 0.0)[0]
         raise ValueError(f"unknown network kind {kind!r}: did you mean {near!r}?")
     network = KINDS[kind]
+    fields = dict(fields)
+    sigma_data = fields.pop("sigma_data", None)
     known = [f.name for f in dataclasses.fields(network) if f.name not in ("parent", "name")]
     for key in fields:
         if key not in known:
@@ -32,7 +39,9 @@ def build(kind: str, fields: dict[str, Any]) -> nn.Module:
     plain = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in fields.items()}
     if "dtype" in plain:
         plain["dtype"] = jnp.dtype(plain["dtype"])
-    return network(**plain)
+    if sigma_data is None:
+        return network(**plain)
+    return Preconditioned(network(**plain), float(sigma_data))
 
 
 def initialise(module: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> Any:

@@ -78,10 +78,12 @@ class GroupNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of tokens [N, C] with `heads` heads; a zero-initialised output layer."""
+    """Self-attention of tokens [N, C] with `heads` heads; `fresh` starts its output layer at zero
+    (not behind a gate that starts at zero: neither would ever move)."""
 
     heads: int = 4
     dtype: Any = jnp.float32
+    fresh: bool = True
 
     @nn.compact
     def __call__(self, x):
@@ -91,5 +93,5 @@ class Attention(nn.Module):
         scores = jnp.einsum("qhc,khc->hqk", q, k) * (channels // self.heads) ** -0.5
         weights = nn.softmax(scores.astype(jnp.float32)).astype(v.dtype)
         mixed = jnp.einsum("hqk,khc->qhc", weights, v).reshape(tokens, channels)
-        zeros = nn.initializers.zeros
-        return nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="out")(mixed)
+        start = nn.initializers.zeros if self.fresh else nn.initializers.lecun_normal()
+        return nn.Dense(channels, dtype=self.dtype, kernel_init=start, name="out")(mixed)

@@ -17,7 +17,8 @@ __all__ = ["Config", "Loss", "Model", "Optimiser", "from_dict", "read", "to_dict
 
 @dataclass(frozen=True)
 class Model:
-    """`kind` (unet, mlp) and the fields of that network."""
+    """`kind` (unet, dit, mlp) and the fields of that network; with `sigma_data` among them it is
+    wrapped in EDM's preconditioning and predicts data on the variance-exploding path."""
 
     kind: str = "unet"
     # Left out of the hash, not of the comparison: dicts have none, and jit needs one.
@@ -29,9 +30,12 @@ class Loss:
     """What the network predicts and how log-SNR is drawn and weighted.
 
     Proposal and weighting are both `share` x logistic(centre, scale) + (1 - share) x uniform.
+    `error` (data, noise, v or velocity; empty: the prediction itself) says in which quantity the
+    squared error is taken: networks of different predictions can then minimise the same loss.
     """
 
     prediction: str = "v"
+    error: str = ""
     path: str = "variance_preserving"
     log_snr: tuple[float, float] = (-9.0, 8.0)
     centre: float = 0.0

@@ -12,7 +12,7 @@ from densityguide import clocks, paths
 from densityguide.training.config import Loss
 from densityguide.training.noise_levels import NoiseLevels
 
-__all__ = ["denoising_loss", "levels", "noised", "path_of", "target"]
+__all__ = ["denoising_loss", "error_scale", "levels", "noised", "path_of", "target"]
 
 
 def path_of(name: str) -> paths.Path:
@@ -62,10 +62,25 @@ def target(
     )
 
 
+def error_scale(kind: str, log_snr: jax.Array) -> jax.Array:
+    """Squared error of `kind` by that of x0, a function of log-SNR alone: data 1, noise
+    alpha^2 / sigma^2, v 1 / sigma^2 (variance preserving), velocity 1 / sigma^2 (linear path)."""
+    if kind == "data":
+        return jnp.ones_like(log_snr)
+    if kind == "noise":
+        return jnp.exp(log_snr)
+    if kind == "v":
+        return 1.0 + jnp.exp(log_snr)
+    if kind == "velocity":
+        return (1.0 + jnp.exp(0.5 * log_snr)) ** 2
+    raise ValueError(f"expected loss.error data, noise, v or velocity, got {kind!r}")
+
+
 def denoising_loss(
     apply: Callable[..., jax.Array], params: Any, x0: jax.Array, key: jax.Array, loss: Loss
 ) -> jax.Array:
-    """E over log_snr ~ weighting, eps of mean_d |apply(params, x, log_snr) - target|^2.
+    """E over log_snr ~ weighting, eps of mean_d |apply(params, x, log_snr) - target|^2, the error
+    rescaled to that of `loss.error`.
 
     x0 [B, ...]; log-SNR is drawn from the proposal and re-weighted, so the proposal changes the
     variance only. Returns a scalar.
@@ -82,4 +97,9 @@ def denoising_loss(
         return jnp.mean(jnp.square(error))
 
     weights = weighting.density(log_snr) / proposal.density(log_snr)
+    if loss.error and loss.error != loss.prediction:
+        if loss.prediction == "velocity" and path.name != "linear":
+            raise ValueError(f"expected loss.error empty for velocity on {path.name}")
+        scales = [error_scale(kind, log_snr) for kind in (loss.error, loss.prediction)]
+        weights = weights * scales[0] / scales[1]
     return jnp.mean(weights * jax.vmap(one)(x0, eps, log_snr))

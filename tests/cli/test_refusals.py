@@ -160,7 +160,7 @@ def test_foreign_data_file(run, tmp_path):
 def test_interrupt(run, monkeypatch):
     from densityguide.commands import source
 
-    def interrupt(_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(source, "load", interrupt)
@@ -172,6 +172,6 @@ def test_interrupt(run, monkeypatch):
 def test_defects_keep_their_traceback(run, monkeypatch):
     from densityguide.commands import source
 
-    monkeypatch.setattr(source, "load", lambda _: 1 / 0)
+    monkeypatch.setattr(source, "load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(*WORLD)

@@ -20,7 +20,8 @@ def random_params(module, shape):
     )
 
 
-CASES = [("unet", TINY, (8, 8, 3)), ("mlp", {}, (2,))]
+TOKENS = {"width": 16, "depth": 2, "heads": 2, "embedding": 16}
+CASES = [("unet", TINY, (8, 8, 3)), ("mlp", {}, (2,)), ("dit", TOKENS, (4, 6, 3))]
 
 
 @pytest.mark.parametrize(("kind", "fields", "shape"), CASES)
@@ -38,8 +39,9 @@ def test_batches_by_vmap(kind, fields, shape):
         np.testing.assert_allclose(many[i], one, rtol=1e-3, atol=1e-4 * float(abs(one).max()))
 
 
-def test_network_is_smooth_in_log_snr_and_x():
-    module = build("unet", SMALL)
+@pytest.mark.parametrize(("kind", "fields"), [("unet", SMALL), ("dit", TOKENS)])
+def test_network_is_smooth_in_log_snr_and_x(kind, fields):
+    module = build(kind, fields)
     params = random_params(module, (8, 8, 3))
     x, v = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
 
@@ -107,14 +109,35 @@ def test_unknown_kind_or_field_is_refused(kind, fields, words):
         (TINY, (2, 8, 8, 3), "jax.vmap"),
         (TINY | {"blocks": [1]}, (8, 8, 3), "equal length"),
         (TINY | {"widths": [9, 16]}, (8, 8, 3), "divisible by 8"),
+        (TOKENS, (5, 8, 3), "divisible by 2"),
+        (TOKENS | {"width": 18, "heads": 4}, (8, 8, 3), "divisible by 4 and by heads"),
     ],
 )
 def test_shapes_that_cannot_work_are_one_clear_line(fields, shape, words):
+    kind = "dit" if "heads" in fields else "unet"
     with pytest.raises(ValueError, match=words):
-        initialise(build("unet", fields), jax.random.key(0), shape)
+        initialise(build(kind, fields), jax.random.key(0), shape)
 
 
-@pytest.mark.parametrize(("kind", "fields", "shape"), [("unet", SMALL, (4, 4, 1)), CASES[1]])
+def test_every_layer_of_a_fresh_transformer_learns():
+    """Gates that start at zero must not shut off what lies behind them for good."""
+    module = build("dit", TOKENS)
+    x = jax.random.normal(jax.random.key(1), (8, 8, 3))
+    params = initialise(module, jax.random.key(0), x.shape)
+
+    @jax.jit
+    def step(params):
+        loss = lambda p: jnp.mean((module.apply(p, x, 0.3) - x) ** 2)  # noqa: E731
+        return jax.tree.map(lambda p, g: p - 0.3 * g, params, jax.grad(loss)(params))
+
+    later = params
+    for _ in range(4):
+        later = step(later)
+    still = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), params, later)
+    assert not any(jax.tree.leaves(still)), still
+
+
+@pytest.mark.parametrize(("kind", "fields", "shape"), [("unet", SMALL, (4, 4, 1)), *CASES[1:]])
 def test_a_fresh_network_returns_zero(kind, fields, shape):
     module = build(kind, fields)
 

@@ -1,0 +1,322 @@
+"""Models saved by Hugging Face diffusers, run by JAX through torchax: the only door to torch.
+
+A folder becomes a `Flow` with its weights as arguments, so everything in this library applies to
+it: guidance, exact traces, log-densities. Only safetensors are read, nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from densityguide import clocks, paths
+from densityguide.data.transforms import Dequantise
+from densityguide.errors import require
+from densityguide.flows import Flow, diffusion
+
+__all__ = ["from_diffusers", "image_decoder"]
+
+# What the network calls its input, and its main condition.
+KINDS = {
+    "UNet2DModel": ("sample", "class_labels"),
+    "UNet2DConditionModel": ("sample", "encoder_hidden_states"),
+    "DiTTransformer2DModel": ("hidden_states", "class_labels"),
+}
+PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "sample": "data"}
+WEIGHTS = "diffusion_pytorch_model"
+LEVELS = 256
+
+
+def from_diffusers(
+    folder: str | os.PathLike,
+    *,
+    condition: Any = None,
+    log_snr: tuple[ArrayLike, ArrayLike] | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Flow:
+    """A pipeline or model folder saved by diffusers as a `Flow`.
+
+    ``UNet2DModel``, ``UNet2DConditionModel`` and ``DiTTransformer2DModel``; betas and prediction
+    type are those of the scheduler's config (schedulers with betas: variance preserving; flow
+    matching: linear). Samples are [H, W, C]; those of a latent model are latents, see
+    `image_decoder`. Pixel models come with the transform of 8-bit images on [-1, 1].
+
+    Args:
+        folder: with ``model_index.json``, or of one model with ``scheduler/`` inside or beside it.
+        condition: for ONE sample: the class, the text embedding [tokens, width], or a dict of the
+            network's keyword arguments. Change it later with ``flow.given``.
+        log_snr: range; by default the scheduler's whole one, and (-10, 10) of flow matching.
+        shape: (H, W), where the config names no sample size.
+
+    Raises:
+        FileNotFoundError: no such folder, or a component's file is missing.
+        ValueError: pickled weights, damaged or half-downloaded files, an unknown network or
+            scheduler, a missing condition; and if the extra ``diffusers`` is not installed.
+    """
+    _engine()
+    parts = _parts(Path(folder))
+    config = _json(parts["network"] / "config.json")
+    kind = config.get("_class_name")
+    require(
+        kind in KINDS,
+        f"unknown network {kind!r} in {parts['network']}: expected one of {', '.join(KINDS)}",
+    )
+    schedule = _schedule(_json(parts["scheduler"] / "scheduler_config.json"), parts["scheduler"])
+    size = shape or config.get("sample_size")
+    require(size is not None, f"{parts['network']} names no sample size: pass shape=(H, W)")
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    condition = _condition(kind, config, condition)
+    function, params = _network(parts["network"], kind)
+    latent = "vae" in parts
+    return diffusion(
+        _Call(function, KINDS[kind][0], schedule["factor"], config["in_channels"]),
+        params=params,
+        path=schedule["path"],
+        prediction=schedule["prediction"],
+        clock=schedule["clock"],
+        log_snr=schedule["log_snr"] if log_snr is None else log_snr,
+        shape=(*size, config["in_channels"]),
+        condition=condition,
+        batched=True,
+        channels_first=True,
+        transform=None if latent else Dequantise(LEVELS),
+    )
+
+
+def image_decoder(folder: str | os.PathLike) -> Callable[[Array], np.ndarray] | None:
+    """Latents [N, H, W, C] -> uint8 images [N, H', W', 3] by the pipeline's ``AutoencoderKL``;
+    None if it has none. Raises as `from_diffusers`."""
+    engine = _engine()
+    part = _parts(Path(folder)).get("vae")
+    if part is None:
+        return None
+    config = _json(part / "config.json")
+    kind = config.get("_class_name")
+    require(kind == "AutoencoderKL", f"unknown decoder {kind!r} in {part}: expected AutoencoderKL")
+    vae = _load(engine.diffusers.AutoencoderKL, part)
+
+    class Decode(engine.torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vae = vae
+
+        def forward(self, latents: Any) -> Any:
+            return self.vae.decode(latents, return_dict=False)[0]
+
+    params, function = engine.torchax.extract_jax(Decode().eval())
+    scale, shift = config.get("scaling_factor") or 1.0, config.get("shift_factor") or 0.0
+
+    @jax.jit
+    def run(params: Any, latents: Array) -> Array:
+        images = function(params, (jnp.moveaxis(latents / scale + shift, -1, 1),))
+        return jnp.clip(jnp.round(127.5 * (jnp.moveaxis(images, 1, -1) + 1.0)), 0, 255)
+
+    return lambda latents: np.asarray(run(params, jnp.asarray(latents))).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The torch module as ``(params, x, t, condition)`` on a batch, channels first."""
+
+    function: Callable[..., Any]
+    name: str
+    factor: float  # the module's time per unit of the clock
+    channels: int
+
+    def __call__(self, params: Any, x: Array, t: Array, condition: Any = None) -> Array:
+        inputs = {self.name: x, "timestep": self.factor * t, **(condition or {})}
+        # Networks that learned a variance append it to their output.
+        return self.function(params, inputs)[:, : self.channels]
+
+
+@dataclass(frozen=True)
+class _Engine:
+    torch: Any
+    torchax: Any
+    diffusers: Any
+
+
+@functools.cache
+def _engine() -> _Engine:
+    try:
+        import diffusers
+        import torch
+        import torchax
+    except ImportError as error:
+        raise ValueError(
+            f"models of diffusers need packages that are not installed ({error}): "
+            'pip install "densityguide[diffusers]"'
+        ) from None
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    return _Engine(torch, torchax, diffusers)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected {path}, it does not exist: save the whole pipeline")
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"expected JSON in {path}, it is damaged ({error}): copy it") from None
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Folders of the components."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"expected a folder saved by diffusers, {folder} does not exist: nothing is downloaded"
+        )
+    if (folder / "model_index.json").is_file():
+        index = _json(folder / "model_index.json")
+        names = [name for name in ("unet", "transformer") if index.get(name)]
+        require(bool(names), f"{folder} has no unet or transformer: not a model of images")
+        parts = {"network": folder / names[0], "scheduler": folder / "scheduler"}
+        if index.get("vae"):
+            parts["vae"] = folder / "vae"
+    else:
+        _json(folder / "config.json")
+        beside = [folder, folder / "scheduler", folder.parent / "scheduler"]
+        found = [p for p in beside if (p / "scheduler_config.json").is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"expected scheduler/scheduler_config.json in or beside {folder}: it says how the "
+                "network was trained"
+            )
+        parts = {"network": folder, "scheduler": found[0]}
+    for name, part in parts.items():
+        if not part.is_dir():
+            raise FileNotFoundError(f"expected the {name} in {part}: save the whole pipeline")
+    return parts
+
+
+def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Path, clock, prediction and range that a scheduler's config stands for."""
+    name = str(config.get("_class_name"))
+    scheduler = getattr(_engine().diffusers, name, None)
+    known = name.startswith("FlowMatch") or ("beta_schedule" in config)
+    require(
+        scheduler is not None and known and config.get("timestep_type") != "continuous",
+        f"unknown scheduler {name!r} in {folder}: expected one with betas (DDPMScheduler and its "
+        "kin) or of flow matching; for others use densityguide.diffusion",
+    )
+    if name.startswith("FlowMatch"):
+        steps = float(config.get("num_train_timesteps", 1000))
+        return {
+            "path": paths.linear(),
+            "clock": clocks.reversed_flow_time,
+            "prediction": "velocity",
+            "log_snr": (-10.0, 10.0),
+            "factor": steps,
+        }
+    kind = config.get("prediction_type", "epsilon")
+    require(
+        kind in PREDICTIONS,
+        f"unknown prediction_type {kind!r} in {folder}: expected one of {', '.join(PREDICTIONS)}",
+    )
+    betas = np.asarray(scheduler.from_config(config).betas.double())
+    if config.get("rescale_betas_zero_snr"):
+        betas = betas[:-1]  # its last level is pure noise, at minus infinity
+    table = clocks.ddpm_log_snr(betas)
+    return {
+        "path": paths.variance_preserving(),
+        "clock": clocks.ddpm(betas),
+        "prediction": PREDICTIONS[kind],
+        "log_snr": (float(table[-1]), float(table[0])),
+        "factor": 1.0,
+    }
+
+
+def _condition(kind: str, config: dict[str, Any], condition: Any) -> dict[str, Array] | None:
+    needed = kind != "UNet2DModel" or config.get("class_embed_type") is not None
+    needed = needed or config.get("num_class_embeds") is not None
+    main = KINDS[kind][1]
+    require(
+        condition is not None or not needed,
+        f"{kind} is conditional: pass condition= ({main} of one sample, or a dict of its keyword "
+        "arguments)",
+    )
+    if condition is None:
+        return None
+    return condition if isinstance(condition, dict) else {main: condition}
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse pickles and incomplete downloads before anything is read."""
+    index = folder / f"{WEIGHTS}.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(_json(index).get("weight_map", {}).values()))
+        missing = [name for name in shards if not (folder / name).is_file()]
+        require(
+            bool(shards) and not missing,
+            f"{folder} is half downloaded, {', '.join(missing) or 'its shards'} missing: copy it "
+            "again",
+        )
+    elif not list(folder.glob("*.safetensors")):
+        if list(folder.glob("*.bin")) or list(folder.glob("*.pt")) + list(folder.glob("*.ckpt")):
+            raise ValueError(
+                f"the weights in {folder} are pickled, which can run any code: save them with "
+                "save_pretrained(..., safe_serialization=True)"
+            )
+        raise FileNotFoundError(f"expected {folder / WEIGHTS}.safetensors, it does not exist")
+
+
+@contextlib.contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise ValueError(f"the weights in {folder} are damaged ({words}): copy them anew") from None
+
+
+def _load(kind: Any, folder: Path) -> Any:
+    _check_weights(folder)
+    single = folder / f"{WEIGHTS}.safetensors"
+    variants = sorted(folder.glob(f"{WEIGHTS}.*.safetensors"))
+    whole = single.is_file() or (folder / f"{single.name}.index.json").is_file()
+    variant = None if whole or not variants else variants[0].name.split(".")[1]
+    with _one_line(folder):
+        module = kind.from_pretrained(
+            folder,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            torch_dtype=_engine().torch.float32,
+        )
+    return module.eval()
+
+
+def _network(folder: Path, kind: str) -> tuple[Callable[..., Any], Any]:
+    engine = _engine()
+    module = _load(getattr(engine.diffusers, kind), folder)
+    params, function = engine.torchax.extract_jax(module)
+    # One function for all weights of an architecture, so that other weights compile nothing.
+    config = {name: value for name, value in module.config.items() if name[0] != "_"}
+    return _shared(kind, json.dumps(config, sort_keys=True, default=str), function), params
+
+
+_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
+def _shared(kind: str, config: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @jax.jit
+    def run(params: Any, inputs: dict[str, Array]) -> Array:
+        return function(params, (), {**inputs, "return_dict": False})[0]
+
+    return _FUNCTIONS.setdefault((kind, config), run)

@@ -1,0 +1,25 @@
+"""EDM's preconditioning as a network of its own (Karras et al., NeurIPS 2022, Table 1)."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+__all__ = ["Preconditioned"]
+
+
+class Preconditioned(nn.Module):
+    """``D(x) = c_skip x + c_out inner(c_in x, log_snr)``: predicts data on the variance-exploding
+    path, from an inner network whose inputs and outputs have unit scale. ``sigma_data`` is the
+    standard deviation of the data.
+    """
+
+    inner: nn.Module
+    sigma_data: float = 0.5
+
+    @nn.compact
+    def __call__(self, x, log_snr, label=None):
+        sigma = jnp.exp(-0.5 * log_snr)
+        total = jnp.sqrt(sigma**2 + self.sigma_data**2)
+        out = self.inner(x / total, log_snr, label)
+        return (self.sigma_data / total) ** 2 * x + sigma * self.sigma_data / total * out
