@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from densityguide import paths
+from densityguide import clocks, paths
 from densityguide.data.transforms import Dequantise
 from densityguide.flows import Calibration, Flow, diffusion
 from densityguide.models import pretrained
@@ -28,9 +31,13 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
     """
     folder = pretrained.folder_of(name_or_folder)
     module, params, card = pretrained.load(folder)
+    # A velocity is meant per unit of flow time, which `clock` says; the network's own time is
+    # log-SNR, whatever it predicts.
+    velocity = card.prediction == "velocity"
     flow = diffusion(
-        module.apply,
+        _InFlowTime(module) if velocity else module,
         params=params,
+        clock=clocks.flow_time if velocity else clocks.log_snr,
         path=getattr(paths, card.path)(),
         prediction=card.prediction,
         log_snr=card.log_snr,
@@ -38,6 +45,14 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
         transform=Dequantise(card.transform["levels"]),
     )
     return flow.replace(calibration=_read_calibration(folder))
+
+
+@dataclass(frozen=True)
+class _InFlowTime:
+    module: Any
+
+    def __call__(self, params: Any, x: Array, t: Array) -> Array:
+        return self.module.apply(params, x, 2.0 * (jnp.log(t) - jnp.log1p(-t)))
 
 
 def save_calibration(folder: str | os.PathLike, calibration: Calibration) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from densityguide.paths import Path
 from densityguide.predictions import convert
 from densityguide.training.linear import fit_linear
-from densityguide.training.loss import noised
+from densityguide.training.loss import clock_of, noised
 
 __all__ = ["LEVELS", "denoising_report", "denoising_report_of", "nearest", "nearest_report"]
 
@@ -64,7 +64,8 @@ def denoising_report_of(
 
     def denoise(x, log_snr):
         out = apply(params, x, log_snr)
-        return convert(out, x, log_snr, path=path, source=prediction, target="data")
+        clock = clock_of(prediction)
+        return convert(out, x, log_snr, path=path, source=prediction, target="data", clock=clock)
 
     return denoising_report(denoise, path, *args, **options)
 

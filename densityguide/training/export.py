@@ -21,7 +21,7 @@ from densityguide.models.load import load, save_calibration
 from densityguide.predictions import score_from
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
-from densityguide.training.loss import path_of
+from densityguide.training.loss import clock_of, path_of
 from densityguide.training.preview import preview
 from densityguide.training.trainer import TrainState, initial_state
 
@@ -43,7 +43,8 @@ def draw(
 
     def score(x, log_snr):
         out = module.apply(params, x, log_snr)
-        return score_from(out, x, log_snr, path=path, prediction=config.loss.prediction)
+        kind = config.loss.prediction
+        return score_from(out, x, log_snr, path=path, prediction=kind, clock=clock_of(kind))
 
     return preview(score, path, config.loss.log_snr, shape, key, count, steps)
 

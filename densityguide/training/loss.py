@@ -12,7 +12,7 @@ from densityguide import clocks, paths
 from densityguide.training.config import Loss
 from densityguide.training.noise_levels import NoiseLevels
 
-__all__ = ["denoising_loss", "error_scale", "levels", "noised", "path_of", "target"]
+__all__ = ["clock_of", "denoising_loss", "error_scale", "levels", "noised", "path_of", "target"]
 
 
 def path_of(name: str) -> paths.Path:
@@ -21,6 +21,11 @@ def path_of(name: str) -> paths.Path:
     if name not in known:
         raise ValueError(f"expected loss.path among {', '.join(known)}, got {name!r}")
     return getattr(paths, name)()
+
+
+def clock_of(prediction: str) -> Callable[[jax.Array], jax.Array]:
+    """The clock in which a prediction is meant: velocities are per unit of flow time."""
+    return clocks.flow_time if prediction == "velocity" else clocks.log_snr
 
 
 def levels(loss: Loss) -> tuple[NoiseLevels, NoiseLevels]:

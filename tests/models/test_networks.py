@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import densityguide as dg
 from densityguide.models.build import build, initialise
 from densityguide.models.layers import GroupNorm
 from densityguide.models.unet import depth_to_space, space_to_depth
@@ -117,6 +118,23 @@ def test_shapes_that_cannot_work_are_one_clear_line(fields, shape, words):
     kind = "dit" if "heads" in fields else "unet"
     with pytest.raises(ValueError, match=words):
         initialise(build(kind, fields), jax.random.key(0), shape)
+
+
+def test_preconditioning_is_that_of_the_flow():
+    """A field `sigma_data` is what `densityguide.edm` does to the network without it."""
+    inner, outer = build("mlp", {}), build("mlp", {"sigma_data": 0.7})
+    params = random_params(outer, (2,))
+    bare = {"params": params["params"]["inner"]}
+    shape = {"path": dg.paths.variance_exploding(), "prediction": "data", "shape": (2,)}
+    ours = dg.diffusion(outer, params=params, **shape)
+
+    def raw(params, x, c_noise):
+        return inner.apply(params, x, -8.0 * c_noise)
+
+    theirs = dg.diffusion(dg.edm(raw, 0.7), params=bare, clock=dg.clocks.edm_noise, **shape)
+    x = jnp.asarray([0.4, -3.0])
+    for level in (-4.0, 2.0):
+        np.testing.assert_allclose(ours.score(x, level), theirs.score(x, level), rtol=2e-4)
 
 
 def test_every_layer_of_a_fresh_transformer_learns():

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from densityguide import paths
+from densityguide.predictions import convert, score_from
 from densityguide.training.config import Loss
-from densityguide.training.loss import denoising_loss, levels, noised, target
+from densityguide.training.loss import (
+    clock_of,
+    denoising_loss,
+    error_scale,
+    levels,
+    noised,
+    target,
+)
 from densityguide.training.noise_levels import NoiseLevels
 
 LEVELS = NoiseLevels(-9.0, 8.0, 0.5, 1.5, 0.6)
@@ -76,3 +84,57 @@ def test_perfect_network_has_the_known_floor():
 def test_impossible_predictions_are_refused(name, path):
     with pytest.raises(ValueError, match=r"expected loss\.prediction"):
         target(getattr(paths, path)(), name, jnp.ones(2), jnp.ones(2), jnp.asarray(0.0))
+
+
+CASES = [
+    *((kind, path) for kind in ("noise", "data") for path in ("variance_exploding", "linear")),
+    *((kind, "variance_preserving") for kind in ("noise", "data", "v", "velocity")),
+    ("velocity", "linear"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_what_a_network_is_taught_is_what_a_flow_takes_it_for(kind, name):
+    """The target of one noisy sample, read as a prediction, is its noise again."""
+    path, clock = getattr(paths, name)(), clock_of(kind)
+    x0, eps = jax.random.normal(jax.random.key(0), (2, 5))
+    for level in (-4.0, 0.3, 3.0):
+        log_snr = jnp.asarray(level)
+        x = noised(path, x0, eps, log_snr)
+        out = target(path, kind, x0, eps, log_snr)
+        score = score_from(out, x, log_snr, path=path, prediction=kind, clock=clock)
+        np.testing.assert_allclose(-path.sigma(log_snr) * score, eps, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_errors_in_one_quantity_are_errors_in_another(kind, name):
+    """A network wrong by d in x0 is wrong by sqrt(error_scale) d in what it predicts."""
+    path, log_snr = getattr(paths, name)(), jnp.asarray(0.7)
+    if kind == "velocity" and name != "linear":
+        return
+    x0, eps, wrong = jax.random.normal(jax.random.key(1), (3, 5))
+    x = noised(path, x0, eps, log_snr)
+    outs = [
+        convert(a, x, log_snr, path=path, source="data", target=kind, clock=clock_of(kind))
+        for a in (x0, x0 + wrong)
+    ]
+    ratio = jnp.sum((outs[1] - outs[0]) ** 2) / jnp.sum(wrong**2)
+    np.testing.assert_allclose(ratio, error_scale(kind, log_snr), rtol=1e-4)
+
+
+def test_families_minimise_the_same_loss():
+    """Networks that are the same function of x / alpha have the same loss in a common error."""
+    x0 = 0.3 * jax.random.normal(jax.random.key(0), (64, 4))
+    key, losses = jax.random.key(1), []
+    for kind, name in (("v", "variance_preserving"), ("data", "variance_exploding")):
+        path = getattr(paths, name)()
+
+        def apply(params, x, log_snr, path=path, kind=kind):
+            guess = 0.5 * x / path.alpha(log_snr)
+            return convert(guess, x, log_snr, path=path, source="data", target=kind)
+
+        loss = Loss(prediction=kind, error="v", path=name)
+        losses.append(denoising_loss(apply, None, x0, key, loss))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    with pytest.raises(ValueError, match=r"expected loss\.error"):
+        denoising_loss(lambda p, x, t: x, None, x0, key, Loss(error="noises"))
