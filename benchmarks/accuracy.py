@@ -1,10 +1,7 @@
-"""Error of log p against network evaluations: today's practice, Runge-Kutta, and Adams.
+"""Error of log p against network evaluations: Runge-Kutta methods and Adams.
 
-Two questions. What does the *solver* cost: one probe, the same for the whole solve and for the
-converged one (digits8: exact traces), so that only the solver differs. And *in all*, solver and
-probes together: today's practice, written out plainly (Euler steps uniform in log-SNR, one fresh
-Rademacher probe a step), against Adams with two streams of cycled probes; the truth is then a
-converged solve with exact traces (digits8) or sixteen streams (emoji32).
+One probe, the same for the whole solve and for the converged one (digits8: exact traces), so that
+only the solver differs.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ from functools import partial
 
 import diffrax
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -33,23 +29,6 @@ SOLVERS = {
     "Adams of order 2": dg.Adams(2),
     "Adams": dg.Adams(),
 }
-
-
-@partial(jax.jit, static_argnames="steps")
-def todays_practice(flow, x, key, steps):
-    """Log p of x / alpha by Euler steps with one fresh probe each."""
-    knots = jnp.linspace(*flow.interval, steps + 1)
-
-    def body(carry, n):
-        x, log_p = carry
-        probe = rademacher(key, n, 1, 1, flow.shape, x.dtype)[0]
-        u, pushed = jax.jvp(lambda x: flow.velocity(x, knots[n]), (x,), (probe,))
-        h = knots[n + 1] - knots[n]
-        return (x + h * u, log_p - h * jnp.sum(probe * pushed)), None
-
-    start = (x, flow.prior.log_prob(x))
-    x, log_p = jax.lax.scan(body, start, jnp.arange(steps))[0]
-    return log_p + flow.size * jnp.log(flow.end_scale())
 
 
 def frozen(key, index, cycle, probes, shape, dtype):
@@ -94,14 +73,6 @@ def model(name):
                 log_p, x, used = run(flow, latents, keys, solver, steps, trace)
                 add(label, int(used[0]), rms(log_p - truth), rms(x - state))
 
-    if not exact:
-        truth = run(flow, latents, keys, dg.Adams(), 255, dg.orthogonal(16))[0]
-    for budget in (64, 256, 1024):
-        log_p = jax.vmap(todays_practice, (None, 0, 0, None))(flow, latents, keys, budget)
-        add("in all: Euler, 1 fresh probe", budget, rms(log_p - truth), "")
-    for budget in (24, 64, 128):
-        log_p, _, used = run(flow, latents, keys, dg.Adams(), budget - 1, dg.orthogonal(2))
-        add("in all: Adams, 2 cycled probes", int(used[0]), rms(log_p - truth), "")
     return rows
 
 

@@ -18,7 +18,8 @@ NAMES = ("emoji32", "digits8")
 
 
 class Dataset(NamedTuple):
-    """Images uint8 [N, H, W, C] with values 0 .. levels - 1, in two disjoint parts."""
+    """Images uint8 [N, H, W, C] with values 0 .. levels - 1, in two disjoint parts, and the class
+    labels [N] of the first where the set has some."""
 
     train: np.ndarray
     heldout: np.ndarray
@@ -26,6 +27,7 @@ class Dataset(NamedTuple):
     name: str
     licence: str
     checksum: str
+    labels: np.ndarray | None = None  # of `train`, integers from 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -50,13 +52,15 @@ def load(name: str, font: str | os.PathLike | None = None) -> Dataset:
     ValueError for an unknown name; FileNotFoundError when emoji32 finds no font.
     """
     if name == "emoji32":
-        images, groups = emoji.read(font)
+        (images, groups), labels = emoji.read(font), None
         mask = np.asarray([emoji.held_out(group) for group in groups])
         levels, licence = 256, emoji.LICENCE
     elif name == "digits8":
-        images, _, mask = digits.read()
+        images, labels, mask = digits.read()
         levels, licence = 17, digits.LICENCE
     else:
         near = difflib.get_close_matches(str(name), NAMES, 1) or list(NAMES)
         raise ValueError(f"expected a data set name, got {name!r}: did you mean {near[0]!r}?")
-    return Dataset(images[~mask], images[mask], levels, name, licence, checksum(images))
+    train, heldout = images[~mask], images[mask]
+    labels = None if labels is None else labels[~mask]
+    return Dataset(train, heldout, levels, name, licence, checksum(images), labels)

@@ -24,7 +24,9 @@ __all__ = ["load", "save_calibration"]
 def load(name_or_folder: str | os.PathLike) -> Flow:
     """The flow of a shipped model ("emoji32", "digits8") or of an exported training run.
 
-    Its data transform and, where the folder has one, its calibration come attached.
+    Its data transform and, where the folder has one, its calibration come attached. A network with
+    classes starts without one, ``flow.given(3)`` tells it the class, and -1 means none again: what
+    ``classifier_free`` takes as ``negative``.
 
     Raises:
         ValueError, FileNotFoundError: unknown name or damaged files, in one line.
@@ -43,6 +45,7 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
         log_snr=card.log_snr,
         shape=card.shape,
         transform=Dequantise(card.transform["levels"]),
+        condition=-1 if card.network["fields"].get("classes") else None,
     )
     return flow.replace(calibration=_read_calibration(folder))
 
@@ -51,8 +54,9 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
 class _InFlowTime:
     module: Any
 
-    def __call__(self, params: Any, x: Array, t: Array) -> Array:
-        return self.module.apply(params, x, 2.0 * (jnp.log(t) - jnp.log1p(-t)))
+    def __call__(self, params: Any, x: Array, t: Array, *condition: Any) -> Array:
+        log_snr = 2.0 * (jnp.log(t) - jnp.log1p(-t))
+        return self.module.apply(params, x, log_snr, *condition)
 
 
 def save_calibration(folder: str | os.PathLike, calibration: Calibration) -> None:

@@ -32,6 +32,8 @@ class Loss:
     Proposal and weighting are both `share` x logistic(centre, scale) + (1 - share) x uniform.
     `error` (data, noise, v or velocity; empty: the prediction itself) says in which quantity the
     squared error is taken: networks of different predictions can then minimise the same loss.
+    A network with `classes` is told the class, except for a share `label_drop` of the samples, so
+    that it also learns the flow without one.
     """
 
     prediction: str = "v"
@@ -42,6 +44,7 @@ class Loss:
     scale: float = 1.5
     proposal_share: float = 0.6
     weighting_share: float = 0.6
+    label_drop: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def _check_values(config: Config) -> Config:
                 raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
     shares = {"ema": config.optimiser, "b2": config.optimiser}
     shares |= {"proposal_share": config.loss, "weighting_share": config.loss}
+    shares |= {"label_drop": config.loss}
     for key, section in shares.items():
         value = getattr(section, key)
         if not 0 <= value < 1:

@@ -12,7 +12,16 @@ from densityguide import clocks, paths
 from densityguide.training.config import Loss
 from densityguide.training.noise_levels import NoiseLevels
 
-__all__ = ["clock_of", "denoising_loss", "error_scale", "levels", "noised", "path_of", "target"]
+__all__ = [
+    "clock_of",
+    "denoising_loss",
+    "error_scale",
+    "kept_labels",
+    "levels",
+    "noised",
+    "path_of",
+    "target",
+]
 
 
 def path_of(name: str) -> paths.Path:
@@ -81,14 +90,24 @@ def error_scale(kind: str, log_snr: jax.Array) -> jax.Array:
     raise ValueError(f"expected loss.error data, noise, v or velocity, got {kind!r}")
 
 
+def kept_labels(labels: jax.Array, key: jax.Array, drop: float) -> jax.Array:
+    """The labels, a share `drop` of them replaced by -1: no class."""
+    return jnp.where(jax.random.uniform(key, labels.shape) < drop, -1, labels)
+
+
 def denoising_loss(
-    apply: Callable[..., jax.Array], params: Any, x0: jax.Array, key: jax.Array, loss: Loss
+    apply: Callable[..., jax.Array],
+    params: Any,
+    x0: jax.Array,
+    key: jax.Array,
+    loss: Loss,
+    labels: jax.Array | None = None,
 ) -> jax.Array:
     """E over log_snr ~ weighting, eps of mean_d |apply(params, x, log_snr) - target|^2, the error
     rescaled to that of `loss.error`.
 
     x0 [B, ...]; log-SNR is drawn from the proposal and re-weighted, so the proposal changes the
-    variance only. Returns a scalar.
+    variance only. `labels` [B], if given, are a further argument of `apply`. Returns a scalar.
     """
     path = path_of(loss.path)
     proposal, weighting = levels(loss)
@@ -96,15 +115,20 @@ def denoising_loss(
     log_snr = proposal.draw(key_level, x0.shape[0])
     eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
 
-    def one(x0, eps, log_snr):
-        out = apply(params, noised(path, x0, eps, log_snr), log_snr)
+    def one(x0, eps, log_snr, *label):
+        out = apply(params, noised(path, x0, eps, log_snr), log_snr, *label)
         error = out - target(path, loss.prediction, x0, eps, log_snr)
         return jnp.mean(jnp.square(error))
 
+    told = (
+        ()
+        if labels is None
+        else (kept_labels(labels, jax.random.fold_in(key, 2), loss.label_drop),)
+    )
     weights = weighting.density(log_snr) / proposal.density(log_snr)
     if loss.error and loss.error != loss.prediction:
         if loss.prediction == "velocity" and path.name != "linear":
             raise ValueError(f"expected loss.error empty for velocity on {path.name}")
         scales = [error_scale(kind, log_snr) for kind in (loss.error, loss.prediction)]
         weights = weights * scales[0] / scales[1]
-    return jnp.mean(weights * jax.vmap(one)(x0, eps, log_snr))
+    return jnp.mean(weights * jax.vmap(one)(x0, eps, log_snr, *told))

@@ -48,29 +48,34 @@ def initial_state(config: Config, shape: tuple[int, ...]) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, copy, moments)
 
 
-def batch_of(images: jax.Array, seed: int, step: jax.Array, batch: int) -> jax.Array:
-    """Images [batch, ...] of one step: every epoch is a fresh permutation of (seed, epoch)."""
-    count = images.shape[0]
+def batch_of(images: Any, seed: int, step: jax.Array, batch: int) -> Any:
+    """Images [batch, ...] of one step (or a pytree of arrays with one leading axis): every epoch is
+    a fresh permutation of (seed, epoch)."""
+    count = jax.tree.leaves(images)[0].shape[0]
     per_epoch = max(count // batch, 1)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step // per_epoch)
     order = jax.random.permutation(key, count)
     index = (step % per_epoch) * batch + jnp.arange(batch)
-    return images[order[index % count]]
+    return jax.tree.map(lambda a: a[order[index % count]], images)
 
 
 def update(
-    config: Config, levels: int, state: TrainState, images: jax.Array
+    config: Config,
+    levels: int,
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One optimiser step; pure."""
+    """One optimiser step; pure. The labels of all images, for a network with classes."""
     module = build(config.model.kind, config.model.fields)
     step, settings = state.step, config.optimiser
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), 2), step)
     key_data, key_loss = jax.random.split(key)
-    batch = batch_of(images, config.seed, step, settings.batch)
+    batch, told = batch_of((images, labels), config.seed, step, settings.batch)
     x0 = data.Dequantise(levels)(batch, key_data)
 
     def objective(params):
-        return denoising_loss(module.apply, params, x0, key_loss, config.loss)
+        return denoising_loss(module.apply, params, x0, key_loss, config.loss, told)
 
     loss, gradient = jax.value_and_grad(objective)(state.params)
     change, moments = optimiser(settings).update(gradient, state.moments, state.params)
@@ -127,7 +132,7 @@ def train(
     """
     out = Path(out)
     dataset = data.load(config.data, font)
-    images = jnp.asarray(dataset.train)
+    images, labels = jnp.asarray(dataset.train), _labels(config, dataset)
     state = initial_state(config, dataset.shape)
     saved = checkpoints.latest_step(out)
     if saved is not None and not resume:
@@ -142,7 +147,7 @@ def train(
     with _Stop() as stop, open(out / "log.jsonl", "a", encoding="utf-8") as log:
         clock, since, losses = time.perf_counter(), start, []
         for step in range(start, total):
-            state, metrics = _update(config, dataset.levels, state, images)
+            state, metrics = _update(config, dataset.levels, state, images, labels)
             losses.append(metrics["loss"])
             done = step + 1
             if done % config.log_steps == 0 or done == total or stop.asked:
@@ -174,6 +179,20 @@ def train(
                 _print(progress, f"stopped at step {done}; run the same command to resume")
                 break
     return state
+
+
+def _labels(config: Config, dataset: data.Dataset) -> jax.Array | None:
+    """What a network with classes is told; None for one without."""
+    classes = config.model.fields.get("classes", 0)
+    if not classes:
+        return None
+    found = 0 if dataset.labels is None else int(dataset.labels.max()) + 1
+    if found != classes:
+        raise ValueError(
+            f"expected data with {classes} classes for model.fields.classes, {config.data} has "
+            f"{found}: set classes = {found}"
+        )
+    return jnp.asarray(dataset.labels)
 
 
 def _print(progress: bool, text: str) -> None:

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import densityguide as dg
 from densityguide.models import pretrained
 from densityguide.training import export, from_dict, train
+from densityguide.training.loss import kept_labels
 from densityguide.training.optimiser import learning_rate
-from densityguide.training.trainer import batch_of
+from densityguide.training.trainer import batch_of, initial_state
 
 TINY = from_dict(
     {
@@ -87,3 +89,42 @@ def test_learning_rate_phases_and_replanning():
     np.testing.assert_allclose([rate(800), rate(1000)], [0.5, 0.0], atol=1e-6)
     sooner = learning_rate(dataclasses.replace(plan, steps=700, decay=200))
     np.testing.assert_allclose(sooner(500), rate(500), rtol=1e-6)  # no jump at a re-plan
+
+
+def test_labels_reach_the_network_and_some_are_dropped(tmp_path):
+    """Zero-initialised rows of the class table move, that of no class among them, and the loaded
+    flow takes a class as its condition."""
+    fields = {"width": 16, "depth": 1, "embedding": 16, "classes": 10}
+    config = dataclasses.replace(
+        TINY,
+        model=dataclasses.replace(TINY.model, fields=fields),
+        optimiser=dataclasses.replace(TINY.optimiser, batch=64),
+    )
+    start = initial_state(config, (8, 8, 1))
+    state = train(config, tmp_path / "run", progress=False)
+    table = lambda s: s.params["params"]["time"]["Embed_0"]["embedding"]  # noqa: E731
+    moved = np.abs(np.asarray(table(state) - table(start))).max(axis=1)
+    assert moved.shape == (11,)
+    assert np.all(moved > 0)
+    export(tmp_path / "run", tmp_path / "model", samples=0, calibration=0)
+    flow = dg.models.load(tmp_path / "model")
+    x = jnp.ones((8, 8, 1))
+    scores = [flow.given(label).score(x, 0.0) for label in (-1, 0, 9)]
+    np.testing.assert_array_equal(scores[0], flow.score(x, 0.0))
+    assert not np.array_equal(scores[1], scores[2])
+    mixed = dg.classifier_free(flow.given(3), 2.0, negative=-1)
+    assert np.all(np.isfinite(dg.sample(mixed, x, steps=3, divergence=None).x))
+
+
+def test_data_without_the_classes_is_refused(tmp_path):
+    model = dataclasses.replace(TINY.model, fields={"width": 16, "classes": 7})
+    config = dataclasses.replace(TINY, model=model)
+    with pytest.raises(ValueError, match="digits8 has 10: set classes = 10"):
+        train(config, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_share_of_the_labels_is_dropped():
+    kept = kept_labels(jnp.full(4000, 3), jax.random.key(0), 0.25)
+    assert set(np.unique(kept)) == {-1, 3}
+    np.testing.assert_allclose(np.mean(kept == -1), 0.25, atol=0.03)
