@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.errors import require, scalar
+from densityguide.errors import concrete, require, scalar
 from densityguide.flows import Flow
 from densityguide.networks import Conditioned, alike
 
@@ -72,7 +72,15 @@ def classifier_free(
     )
     negative = alike(flow.params.condition, negative, "negative")
     ends = (-jnp.inf, jnp.inf) if interval is None else interval
+    require(
+        isinstance(ends, (tuple, list)) and len(ends) == 2,
+        f"interval must be a pair (low, high) of the clock, got {interval!r}",
+    )
     low, high = (scalar(end, "interval") for end in ends)
+    known = concrete((low, high))
+    require(
+        known is None or bool(known[0] < known[1]), f"interval must rise, got {interval}: swap it"
+    )
     mixed = _Mixed(flow.params, negative, scalar(scale, "scale"), (low, high))
     # What was measured or known of the conditional flow does not hold for this one.
     return flow.replace(params=mixed, field=_Field(flow.field), calibration=None, density=None)

@@ -35,10 +35,10 @@ class Cost(NamedTuple):
     flops_evaluation: float  # one forward pass
     flops_tangent: float  # one tangent more
     flops: float  # a whole sample: the evaluations times theirs and the tangents times theirs
-    memory: int  # bytes: weights, results and everything in between
+    memory: int  # bytes of the timed program: weights, results and everything in between
     batch: int
     seconds: float  # projected, compilation apart
-    compile_seconds: float  # tracing and compiling the timed program
+    compile_seconds: float  # tracing the timed program and compiling it, or finding it in the cache
 
 
 def cost(
@@ -55,8 +55,9 @@ def cost(
 
     Evaluations and tangents are those the result will report. Floating-point operations of one
     forward pass and of one tangent come from the compiler, taken outside the solve because it
-    counts a loop's body once. Seconds are those of a solve of a few steps, in proportion to its
-    operations: as good as the machine is steady.
+    counts a loop's body once, and does so with a loop inside the network. Seconds are those of a
+    solve of a few steps, in proportion to its operations: as good as the machine is steady, and too
+    high where a forward pass takes less than about a millisecond.
 
     Raises:
         ValueError: what `sample` would raise, and tolerances: how many steps an adaptive solve

@@ -111,7 +111,8 @@ class Flow:
         one of another shape."""
         require(
             isinstance(self.params, Conditioned),
-            "this flow has no condition: build it with condition=",
+            "this flow takes no condition: build it with condition=, and give it before "
+            "classifier_free",
         )
         condition = alike(self.params.condition, condition, "the new condition")
         return self.replace(params=self.params._replace(condition=condition))

@@ -7,8 +7,9 @@ user's own is left alone.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -26,6 +27,10 @@ def unpack(network: Any, params: Any) -> tuple[Callable[..., Any], Any]:
     Raises:
         ValueError: params missing or given twice, or something that cannot be called.
     """
+    require(
+        not isinstance(network, type),
+        f"apply must be a function or a module, got the class {network!r}: make one of it",
+    )
     kind = _kind(network)
     if kind is None:
         require(callable(network), f"apply must be a function (params, x, t), got {network!r}")
@@ -65,16 +70,18 @@ class _Linen:
 @dataclass(frozen=True)
 class _Nnx:
     graph: Any
+    # Random streams, which a module in evaluation mode does not use, are no weights.
+    streams: Any = field(compare=False)
 
     def __call__(self, params: Any, *args: Any) -> Any:
         from flax import nnx
 
         # Without the copy the merged module would alias the caller's arrays.
-        module = nnx.merge(self.graph, params, copy=True)
+        module = nnx.merge(self.graph, params, self.streams, copy=True)
         before = jax.tree.leaves(nnx.state(module))
         out = module(*args)
         after = jax.tree.leaves(nnx.state(module))
-        same = len(before) == len(after) and all(map(_is, before, after))
+        same = len(before) == len(after) and all(map(operator.is_, before, after))
         require(
             same,
             f"{type(module).__name__} changes its own state when called, which a vector field must "
@@ -83,17 +90,13 @@ class _Nnx:
         return out
 
 
-def _is(a: Any, b: Any) -> bool:
-    return a is b
-
-
 def _nnx(module: Any) -> tuple[Callable[..., Any], Any]:
     from flax import nnx
 
     module = nnx.clone(module)
     module.eval()  # dropout off, stored statistics used
-    graph, state = nnx.split(module)
-    return _Nnx(graph), state
+    graph, state, streams = nnx.split(module, nnx.Not(nnx.RngState), nnx.RngState)
+    return _Nnx(graph, streams), state
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,14 @@ NODES = 8  # of the Gauss quadrature: exact to rounding for any sensible step
 @dataclass(frozen=True)
 class Adams:
     """An exponential Adams predictor-corrector for ``solver=``; ``order`` 1 to 6 (ValueError
-    otherwise). Fixed grids only; uniform steps in log-SNR suit it best."""
+    otherwise). Fixed grids only, of steps that vary smoothly: order 2 elsewhere. On a flow without
+    a path the first steps limit every order to 3."""
 
     order: int = 4
 
     def __post_init__(self) -> None:
-        if self.order not in range(1, 7):
+        whole = isinstance(self.order, int) and not isinstance(self.order, bool)
+        if not whole or self.order not in range(1, 7):
             raise ValueError(f"order must be 1 to 6, got {self.order!r}")
 
 
@@ -60,7 +62,8 @@ def _weights(
         places = jnp.arange(knots.shape[0] - 1)[:, None] + newest - jnp.arange(order)
         known = places >= 0
         at = knots[jnp.maximum(places, 0)]
-        other = known[:, None, :] & ~jnp.eye(order, dtype=bool)
+        # [step, of, other]: both known, or a gap of 0 would hide in the reverse pass.
+        other = known[:, :, None] & known[:, None, :] & ~jnp.eye(order, dtype=bool)
         gap = jnp.where(other, at[:, :, None] - at[:, None, :], 1.0)
         factors = (times[:, None, None, :] - at[:, None, :, None]) / gap[..., None]
         basis = jnp.prod(jnp.where(other[..., None], factors, 1.0), axis=2)

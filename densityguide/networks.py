@@ -73,15 +73,27 @@ def connect(
 
 
 def alike(condition: Any, other: Any, name: str) -> Any:
-    """``other`` as arrays in the structure of ``condition``; ValueError if it does not fit."""
-    try:
+    """``other`` as arrays in the structure of ``condition`` (the one entry of a dict may be given
+    bare); ValueError if it does not fit."""
+    if isinstance(condition, dict) and len(condition) == 1 and not isinstance(other, dict):
+        other = dict.fromkeys(condition, other)
+
+    def convert(a: Any, b: Any) -> Array:
+        a, b = jnp.asarray(a), jnp.asarray(b)
+        whole = jnp.issubdtype(a.dtype, jnp.integer)
+        if whole and not jnp.issubdtype(b.dtype, jnp.integer):
+            raise TypeError
         # With its dtype named no number is weakly typed, which would compile anew.
-        other = jax.tree.map(lambda a, b: jnp.asarray(b, jnp.asarray(a).dtype), condition, other)
+        return jax.lax.convert_element_type(b, a.dtype)
+
+    try:
+        other = jax.tree.map(convert, condition, other)
         fits = jax.tree.map(jnp.shape, condition) == jax.tree.map(jnp.shape, other)
     except (ValueError, TypeError):
         fits = False
     shapes = jax.tree.map(jnp.shape, condition)
-    require(fits, f"{name} must look like the flow's condition, arrays of shape {shapes}")
+    kinds = jax.tree.map(lambda a: str(jnp.asarray(a).dtype), condition)
+    require(fits, f"{name} must look like the flow's condition, {kinds} of shape {shapes}")
     return other
 
 
@@ -112,5 +124,6 @@ def edm(network: Any, sigma_data: float = 0.5) -> Any:
     there as it is. ValueError unless sigma_data is a positive number.
     """
     known = number(sigma_data, "sigma_data")
-    require(bool(known > 0) and known.ndim == 0, f"sigma_data must be positive, got {sigma_data}")
+    fine = known.ndim == 0 and bool((known > 0) & jnp.isfinite(known))
+    require(fine, f"sigma_data must be a positive number, got {sigma_data}")
     return _Edm(network, float(sigma_data))

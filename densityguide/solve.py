@@ -246,6 +246,10 @@ def _knots(flow: Flow, steps: int | None, grid: Any, default: int) -> Array:
             f"grid must run from {float(first):g} to {float(last):g}, the flow's interval, "
             f"got {known[0]:g} to {known[-1]:g}",
         )
+    if known is None or first is None or last is None:
+        # Not a number is a status of the solve.
+        fits = abs(knots[0] - start) + abs(knots[-1] - stop) <= 1e-5 * (1 + abs(stop - start))
+        knots = jnp.where(fits, knots, jnp.nan)
     return knots
 
 

@@ -113,6 +113,14 @@ def test_weights_are_arguments(name):
     assert len(traces) == 1
 
 
+def test_weights_of_a_module_can_be_differentiated_and_averaged():
+    """Random streams of a dropout layer are none of them."""
+    flow = nnx_flow()
+    assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(flow.params))
+    gradient = jax.grad(lambda f: dg.sample(f, jnp.ones(SIZE), steps=3).x.sum())(flow)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
 def test_the_users_module_is_left_alone():
     module = Nnx(nnx.Rngs(0))
     flow = dg.diffusion(module, **PATH)
@@ -156,6 +164,7 @@ REFUSED = {
         "the weights come with a module of nnx",
     ),
     "key": (lambda: dg.diffusion(NoisyEquinox(), **PATH), "missing .* 'key'"),
+    "class": (lambda: dg.diffusion(Linen, **PATH), "got the class .*: make one of it"),
     "nothing": (lambda: dg.diffusion(3.0, **PATH), "apply must be a function"),
 }
 

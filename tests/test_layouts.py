@@ -88,7 +88,7 @@ def test_a_condition_is_an_argument():
     np.testing.assert_array_equal(draw(other, x), draw(conditional([0.4, 0.3]), x))
     assert np.abs(draw(flow, x) - draw(other, x)).min() > 1e-3
     assert len(traces) == 1
-    with pytest.raises(ValueError, match="no condition"):
+    with pytest.raises(ValueError, match="takes no condition"):
         flow_of(convolve).given(3)
 
 
@@ -131,5 +131,5 @@ def test_edm_factors_are_those_of_the_paper():
     np.testing.assert_allclose(
         flow.score(x, -2.0 * jnp.log(sigma)), (data - x) / sigma**2, rtol=1e-9
     )
-    with pytest.raises(ValueError, match="sigma_data must be positive"):
+    with pytest.raises(ValueError, match="sigma_data must be a positive number"):
         dg.edm(raw, -1.0)

@@ -94,8 +94,42 @@ def test_the_order_shows_on_a_flow_without_a_path():
         np.testing.assert_allclose(observed, order, atol=0.2)
 
 
+@pytest.mark.parametrize("order", [2, 4])
+def test_gradients_reach_the_ends_and_the_knots(order):
+    """Reverse mode through the first steps, where values are still missing: as forward mode."""
+    flow, x = gaussian(3), jnp.asarray([0.3, -1.0, 0.5])
+    knots = jnp.linspace(-10.0, 8.0, 9) + 0.1 * jnp.sin(jnp.arange(9)).at[jnp.array([0, 8])].set(0)
+
+    def by_knots(knots):
+        return dg.sample(flow, x, grid=knots, solver=dg.Adams(order)).log_density
+
+    def by_ends(start):
+        moved = flow.replace(interval=(start, flow.interval[1]))
+        return dg.sample(moved, x, steps=8, solver=dg.Adams(order)).log_density
+
+    inner = knots[1:-1]
+    function = jax.jit(lambda inner: by_knots(knots.at[1:-1].set(inner)))
+    np.testing.assert_allclose(jax.jacrev(function)(inner), jax.jacfwd(function)(inner), rtol=1e-7)
+    start = jnp.asarray(-10.0)
+    reverse, forward = jax.grad(by_ends)(start), jax.jacfwd(by_ends)(start)
+    np.testing.assert_allclose(reverse, forward, rtol=1e-7)
+    assert abs(float(reverse)) > 1e-5
+
+
+def test_a_traced_grid_of_another_range_is_a_status():
+    flow, x = gaussian(3), jnp.ones(3)
+    run = jax.jit(lambda knots: dg.sample(flow, x, grid=knots).status)
+    invalid = int(dg.Status.INVALID)
+    for ends in ((8.0, -10.0), (-5.0, 3.0), (-10.0, 7.9)):
+        assert int(run(jnp.linspace(*ends, 33))) & invalid
+    assert int(run(jnp.linspace(*flow.interval, 33))) == 0
+
+
 def test_bad_input():
     flow = gaussian(3)
+    for order in (True, 4.0):
+        with pytest.raises(ValueError, match="order must be 1 to 6"):
+            dg.Adams(order)
     with pytest.raises(ValueError, match="order must be 1 to 6"):
         dg.Adams(0)
     with pytest.raises(ValueError, match="Adams has no error estimate"):

@@ -87,6 +87,6 @@ def show(console: Console, report: dict[str, Any]) -> None:
     console.print(
         f"Memory: {_scaled(report['memory_bytes'], 'B')}. "
         f"Seconds: about {report['run_seconds']:.1f} to run, and {report['compile_seconds']:.1f} "
-        "to compile unless it is in the cache.",
+        "to compile, or to find it in the cache.",
         highlight=False,
     )

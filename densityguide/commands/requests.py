@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from densityguide import solve
 from densityguide.commands import draw
 from densityguide.commands.draw import Settings
@@ -65,7 +67,7 @@ def _parse_q(texts: tuple[str, ...]) -> tuple[float, ...]:
             raise ValueError(
                 f"--q must be numbers between 0 and 1, got {text!r}: write e.g. --q 0.3,0.5,0.7"
             ) from None
-        if not 0.0 < value < 1.0:
+        if not 0.0 < np.float32(value) < 1.0:
             raise ValueError(
                 f"--q must lie strictly between 0 and 1, got {text}: 0.5 is the plain model, "
                 "larger is smoother"

@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 
 from densityguide import clocks, paths
 from densityguide.data.transforms import Dequantise
-from densityguide.errors import require
+from densityguide.errors import concrete, require
 from densityguide.flows import Flow, diffusion
 
 __all__ = ["from_diffusers", "image_decoder"]
@@ -36,6 +36,7 @@ KINDS = {
 }
 PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "sample": "data"}
 WEIGHTS = "diffusion_pytorch_model"
+DECODERS = ("vae", "vqvae", "movq")  # components that make a model one of latents
 LEVELS = 256
 
 
@@ -77,17 +78,20 @@ def from_diffusers(
     size = shape or config.get("sample_size")
     require(size is not None, f"{parts['network']} names no sample size: pass shape=(H, W)")
     size = (size, size) if isinstance(size, int) else tuple(size)
+    channels = config.get("in_channels")
+    require(isinstance(channels, int), f"{parts['network']} names no in_channels: copy it again")
     condition = _condition(kind, config, condition)
     function, params = _network(parts["network"], kind)
-    latent = "vae" in parts
+    home = parts["network"].parent
+    latent = channels not in (1, 3) or any((home / name).is_dir() for name in DECODERS)
     return diffusion(
-        _Call(function, KINDS[kind][0], schedule["factor"], config["in_channels"]),
+        _Call(function, KINDS[kind][0], schedule["factor"], channels),
         params=params,
         path=schedule["path"],
         prediction=schedule["prediction"],
         clock=schedule["clock"],
         log_snr=schedule["log_snr"] if log_snr is None else log_snr,
-        shape=(*size, config["in_channels"]),
+        shape=(*size, channels),
         condition=condition,
         batched=True,
         channels_first=True,
@@ -157,7 +161,7 @@ def _engine() -> _Engine:
     except ImportError as error:
         raise ValueError(
             f"models of diffusers need packages that are not installed ({error}): "
-            'pip install "densityguide[diffusers]"'
+            'pip install -e ".[diffusers]", or "densityguide[diffusers]"'
         ) from None
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
@@ -184,8 +188,9 @@ def _parts(folder: Path) -> dict[str, Path]:
         names = [name for name in ("unet", "transformer") if index.get(name)]
         require(bool(names), f"{folder} has no unet or transformer: not a model of images")
         parts = {"network": folder / names[0], "scheduler": folder / "scheduler"}
-        if index.get("vae"):
-            parts["vae"] = folder / "vae"
+        for name in DECODERS:
+            if index.get(name):
+                parts["vae"] = folder / name
     else:
         _json(folder / "config.json")
         beside = [folder, folder / "scheduler", folder.parent / "scheduler"]
@@ -226,7 +231,11 @@ def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         kind in PREDICTIONS,
         f"unknown prediction_type {kind!r} in {folder}: expected one of {', '.join(PREDICTIONS)}",
     )
-    betas = np.asarray(scheduler.from_config(config).betas.double())
+    try:
+        betas = np.asarray(scheduler.from_config(config).betas.double())
+    except Exception as error:  # whatever a scheduler of impossible numbers raises
+        words = " ".join(str(error).split())[:200]
+        raise ValueError(f"the scheduler in {folder} is damaged ({words}): copy it again") from None
     if config.get("rescale_betas_zero_snr"):
         betas = betas[:-1]  # its last level is pure noise, at minus infinity
     table = clocks.ddpm_log_snr(betas)
@@ -250,7 +259,19 @@ def _condition(kind: str, config: dict[str, Any], condition: Any) -> dict[str, A
     )
     if condition is None:
         return None
-    return condition if isinstance(condition, dict) else {main: condition}
+    given = condition if isinstance(condition, dict) else {main: condition}
+    given = {
+        name: value if isinstance(value, dict) else jnp.asarray(value)
+        for name, value in given.items()
+    }
+    # Rows of the table of classes; DiT's has one more, for none.
+    classes = config.get("num_class_embeds") or (config.get("num_embeds_ada_norm") or -1) + 1
+    label = concrete(given.get("class_labels", 0))
+    require(
+        label is None or not classes or bool(((label >= 0) & (label < classes)).all()),
+        f"class_labels must lie in 0 .. {classes - 1}, got {label}",
+    )
+    return given
 
 
 def _check_weights(folder: Path) -> None:
@@ -291,14 +312,22 @@ def _load(kind: Any, folder: Path) -> Any:
     whole = single.is_file() or (folder / f"{single.name}.index.json").is_file()
     variant = None if whole or not variants else variants[0].name.split(".")[1]
     with _one_line(folder):
-        module = kind.from_pretrained(
+        module, found = kind.from_pretrained(
             folder,
+            output_loading_info=True,
             variant=variant,
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=False,
             torch_dtype=_engine().torch.float32,
         )
+    # torch would go on with whatever its memory holds.
+    absent = [*found["missing_keys"], *found["mismatched_keys"]]
+    require(
+        not absent,
+        f"the weights in {folder} do not fit config.json, {len(absent)} of its tensors are missing "
+        f"({absent[0] if absent else ''}): copy both again",
+    )
     return module.eval()
 
 

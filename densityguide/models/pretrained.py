@@ -28,14 +28,18 @@ def names() -> list[str]:
 
 def folder_of(name_or_folder: str | os.PathLike) -> Path:
     """Folder of a shipped model or an exported run; ValueError naming the nearest known name."""
-    for folder in (FOLDER / str(name_or_folder), Path(name_or_folder)):
-        if (folder / "card.json").is_file():
-            return folder
+    # A bare name is a shipped model first; anything else is a path: ./digits8 is the user's own.
+    if str(name_or_folder) in names():
+        return FOLDER / str(name_or_folder)
+    if (Path(name_or_folder) / "card.json").is_file():
+        return Path(name_or_folder)
     if Path(name_or_folder).is_dir():
         raise ValueError(
             f"expected a folder with card.json and weights.safetensors, {name_or_folder} has no "
             "card.json: export the training run first"
         )
+    if Path(name_or_folder).name != str(name_or_folder):
+        raise FileNotFoundError(f"expected a model folder, {name_or_folder} does not exist")
     near = difflib.get_close_matches(str(name_or_folder), names(), 1) or names()
     hint = f"did you mean {near[0]!r}?" if near else "no model is shipped, pass a folder"
     raise ValueError(f"unknown model {str(name_or_folder)!r}: {hint}")

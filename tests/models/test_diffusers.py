@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.special import ndtri
+from safetensors.numpy import load_file, save_file
 
 import densityguide as dg
 from densityguide import clocks
@@ -264,6 +265,9 @@ def broken(saved, tmp_path, name):
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     if name == "pickled":
         weights.rename(weights.with_suffix(".bin"))
+    elif name == "missing tensors":
+        tensors = load_file(weights)
+        save_file({k: v for k, v in tensors.items() if "down_blocks.0" not in k}, weights)
     elif name == "no weights":
         weights.unlink()
     elif name == "half a file":
@@ -292,6 +296,7 @@ def broken(saved, tmp_path, name):
     ("name", "words"),
     [
         ("pickled", "pickled, which can run any code"),
+        ("missing tensors", "do not fit config.json"),
         ("no weights", "safetensors, it does not exist"),
         ("half a file", "damaged"),
         ("half the shards", "half downloaded, two-00002.safetensors missing"),
@@ -311,5 +316,11 @@ def test_bad_folders_end_in_one_line(saved, tmp_path, name, words):
 def test_bad_conditions(saved):
     with pytest.raises(ValueError, match="is conditional: pass condition="):
         from_diffusers(saved / "classes")
+    for label in (10, -1):
+        with pytest.raises(ValueError, match=r"class_labels must lie in 0 \.\. 9"):
+            from_diffusers(saved / "classes", condition=label)
+    assert from_diffusers(saved / "text", condition=CONDITIONS["text"]).transform is None
+    assert from_diffusers(saved / "dit" / "transformer", condition=10).transform is None
+    assert from_diffusers(saved / "classes", condition=3).given(5).params.condition
     with pytest.raises(FileNotFoundError, match="nothing is downloaded"):
         from_diffusers("stabilityai/anything")
