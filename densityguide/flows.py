@@ -289,7 +289,7 @@ def cnf(
         ValueError: unusable prior, equal ends, or outputs of another shape than the input.
     """
     layout = {"condition": condition, "batched": batched, "channels_first": channels_first}
-    network, known = connect(velocity, params, **layout)
+    network, known = connect(velocity, params, name="velocity", **layout)
     if score is not None:
         require(callable(score), f"score must be a function (params, x, t), got {score!r}")
         score = dataclasses.replace(network, function=score)

@@ -19,21 +19,22 @@ from densityguide.errors import require
 __all__ = ["unpack"]
 
 
-def unpack(network: Any, params: Any) -> tuple[Callable[..., Any], Any]:
+def unpack(network: Any, params: Any, name: str = "apply") -> tuple[Callable[..., Any], Any]:
     """``(function, params)`` of a plain function, a flax linen, flax nnx or equinox module.
 
-    ``params`` is given for functions and linen modules, and comes with the others.
+    ``params`` is given for functions and linen modules, and comes with the others; ``name`` is for
+    messages.
 
     Raises:
         ValueError: params missing or given twice, or something that cannot be called.
     """
     require(
         not isinstance(network, type),
-        f"apply must be a function or a module, got the class {network!r}: make one of it",
+        f"{name} must be a function or a module, got the class {network!r}: make one of it",
     )
     kind = _kind(network)
     if kind is None:
-        require(callable(network), f"apply must be a function (params, x, t), got {network!r}")
+        require(callable(network), f"{name} must be a function (params, x, t), got {network!r}")
         return network, params
     if kind == "linen":
         require(

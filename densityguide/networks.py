@@ -58,11 +58,12 @@ def connect(
     condition: Any = None,
     batched: bool = False,
     channels_first: bool = False,
+    name: str = "apply",
 ) -> tuple[Network, Any]:
     """The network and the params of its flow (`Conditioned` if there is a condition)."""
     preconditioned = isinstance(network, _Edm)
     inner = network.network if preconditioned else network
-    function, params = unpack(inner, params)
+    function, params = unpack(inner, params, name)
     with_params = params is not None
     if preconditioned:
         function = dataclasses.replace(network, network=function, with_params=with_params)

@@ -91,6 +91,7 @@ def test_learning_rate_phases_and_replanning():
     np.testing.assert_allclose(sooner(500), rate(500), rtol=1e-6)  # no jump at a re-plan
 
 
+@pytest.mark.slow
 def test_labels_reach_the_network_and_some_are_dropped(tmp_path):
     """Zero-initialised rows of the class table move, that of no class among them, and the loaded
     flow takes a class as its condition."""
