@@ -11,7 +11,7 @@ import densityguide as dg
 from benchmarks import report
 
 KEYS = 16
-CASES = {"digits8": (16, (24, 64, 192)), "emoji32": (4, (24, 64, 192))}
+CASES = {"digits8": (8, (24, 64, 192)), "emoji32": (4, (24, 64))}
 TRACES = {"Rademacher": dg.hutchinson(2), "cycled": dg.orthogonal(2)}
 
 
