@@ -82,9 +82,12 @@ def plot(rows):
         points = [(row[1], row[2]) for row in rows if row[0] == label]
         color = "black" if label in ("Euler", "Adams") else "0.5"
         axis.loglog(*zip(*points, strict=True), style, color=color, label=label, ms=4)
+    axis.set_xticks([*BUDGETS, 1024], [str(n) for n in (*BUDGETS, 1024)], fontsize=8)
+    axis.xaxis.minorticks_off()
+    axis.set_xlim(13, 1.1 * max(row[1] for row in rows))
     axis.set(xlabel="network evaluations", ylabel="error of log p (nats, RMS)")
     axis.grid(True, which="major", alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="best")
     return figure
 
 
