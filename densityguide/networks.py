@@ -14,7 +14,7 @@ from jax import Array
 from densityguide.errors import number, require
 from densityguide.frameworks import unpack
 
-__all__ = ["Conditioned", "Network", "alike", "connect", "edm"]
+__all__ = ["Conditioned", "Network", "alike", "connect", "edm", "preconditioned"]
 
 
 class Conditioned(NamedTuple):
@@ -98,6 +98,14 @@ def alike(condition: Any, other: Any, name: str) -> Any:
     return other
 
 
+def preconditioned(
+    inner: Callable[[Array], Array], x: Array, sigma: Array, sigma_data: float
+) -> Array:
+    """``c_skip x + c_out inner(c_in x)`` at noise level ``sigma``; see `edm`."""
+    total = jnp.sqrt(sigma**2 + sigma_data**2)
+    return (sigma_data / total) ** 2 * x + sigma * sigma_data / total * inner(x / total)
+
+
 @dataclass(frozen=True)
 class _Edm:
     network: Any
@@ -108,9 +116,8 @@ class _Edm:
         params, (x, t, *after) = (args[:1], args[1:]) if self.with_params else ((), args)
         sigma = jnp.exp(4.0 * t)  # t = c_noise = log(sigma) / 4
         sigma = sigma.reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
-        total = jnp.sqrt(sigma**2 + self.sigma_data**2)
-        out = self.network(*params, x / total, t, *after)
-        return (self.sigma_data / total) ** 2 * x + sigma * self.sigma_data / total * out
+        inner = lambda x: self.network(*params, x, t, *after)  # noqa: E731
+        return preconditioned(inner, x, sigma, self.sigma_data)
 
 
 def edm(network: Any, sigma_data: float = 0.5) -> Any:

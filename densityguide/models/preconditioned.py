@@ -5,6 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
+from densityguide.networks import preconditioned
+
 __all__ = ["Preconditioned"]
 
 
@@ -19,7 +21,5 @@ class Preconditioned(nn.Module):
 
     @nn.compact
     def __call__(self, x, log_snr, label=None):
-        sigma = jnp.exp(-0.5 * log_snr)
-        total = jnp.sqrt(sigma**2 + self.sigma_data**2)
-        out = self.inner(x / total, log_snr, label)
-        return (self.sigma_data / total) ** 2 * x + sigma * self.sigma_data / total * out
+        inner = lambda x: self.inner(x, log_snr, label)  # noqa: E731
+        return preconditioned(inner, x, jnp.exp(-0.5 * log_snr), self.sigma_data)
