@@ -25,6 +25,13 @@ from densityguide import clocks, paths
 from densityguide.data.transforms import Dequantise
 from densityguide.errors import concrete, require
 from densityguide.flows import Flow, diffusion
+from densityguide.models.diffusers_folder import (
+    DECODERS,
+    WEIGHTS,
+    check_weights,
+    components,
+    read_json,
+)
 
 __all__ = ["from_diffusers", "image_decoder"]
 
@@ -35,8 +42,6 @@ KINDS = {
     "DiTTransformer2DModel": ("hidden_states", "class_labels"),
 }
 PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "sample": "data"}
-WEIGHTS = "diffusion_pytorch_model"
-DECODERS = ("vae", "vqvae", "movq")  # components that make a model one of latents
 LEVELS = 256
 
 
@@ -67,14 +72,16 @@ def from_diffusers(
             scheduler, a missing condition; and if the extra ``diffusers`` is not installed.
     """
     _engine()
-    parts = _parts(Path(folder))
-    config = _json(parts["network"] / "config.json")
+    parts = components(Path(folder))
+    config = read_json(parts["network"] / "config.json")
     kind = config.get("_class_name")
     require(
         kind in KINDS,
         f"unknown network {kind!r} in {parts['network']}: expected one of {', '.join(KINDS)}",
     )
-    schedule = _schedule(_json(parts["scheduler"] / "scheduler_config.json"), parts["scheduler"])
+    schedule = _schedule(
+        read_json(parts["scheduler"] / "scheduler_config.json"), parts["scheduler"]
+    )
     size = shape or config.get("sample_size")
     require(size is not None, f"{parts['network']} names no sample size: pass shape=(H, W)")
     size = (size, size) if isinstance(size, int) else tuple(size)
@@ -103,10 +110,10 @@ def image_decoder(folder: str | os.PathLike) -> Callable[[Array], np.ndarray] | 
     """Latents [N, H, W, C] -> uint8 images [N, H', W', 3] by the pipeline's ``AutoencoderKL``;
     None if it has none. Raises as `from_diffusers`."""
     engine = _engine()
-    part = _parts(Path(folder)).get("vae")
+    part = components(Path(folder)).get("vae")
     if part is None:
         return None
-    config = _json(part / "config.json")
+    config = read_json(part / "config.json")
     kind = config.get("_class_name")
     require(kind == "AutoencoderKL", f"unknown decoder {kind!r} in {part}: expected AutoencoderKL")
     vae = _load(engine.diffusers.AutoencoderKL, part)
@@ -166,45 +173,6 @@ def _engine() -> _Engine:
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     return _Engine(torch, torchax, diffusers)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected {path}, it does not exist: save the whole pipeline")
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError, OSError) as error:
-        raise ValueError(f"expected JSON in {path}, it is damaged ({error}): copy it") from None
-
-
-def _parts(folder: Path) -> dict[str, Path]:
-    """Folders of the components."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"expected a folder saved by diffusers, {folder} does not exist: nothing is downloaded"
-        )
-    if (folder / "model_index.json").is_file():
-        index = _json(folder / "model_index.json")
-        names = [name for name in ("unet", "transformer") if index.get(name)]
-        require(bool(names), f"{folder} has no unet or transformer: not a model of images")
-        parts = {"network": folder / names[0], "scheduler": folder / "scheduler"}
-        for name in DECODERS:
-            if index.get(name):
-                parts["vae"] = folder / name
-    else:
-        _json(folder / "config.json")
-        beside = [folder, folder / "scheduler", folder.parent / "scheduler"]
-        found = [p for p in beside if (p / "scheduler_config.json").is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f"expected scheduler/scheduler_config.json in or beside {folder}: it says how the "
-                "network was trained"
-            )
-        parts = {"network": folder, "scheduler": found[0]}
-    for name, part in parts.items():
-        if not part.is_dir():
-            raise FileNotFoundError(f"expected the {name} in {part}: save the whole pipeline")
-    return parts
 
 
 def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -274,26 +242,6 @@ def _condition(kind: str, config: dict[str, Any], condition: Any) -> dict[str, A
     return given
 
 
-def _check_weights(folder: Path) -> None:
-    """Refuse pickles and incomplete downloads before anything is read."""
-    index = folder / f"{WEIGHTS}.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(_json(index).get("weight_map", {}).values()))
-        missing = [name for name in shards if not (folder / name).is_file()]
-        require(
-            bool(shards) and not missing,
-            f"{folder} is half downloaded, {', '.join(missing) or 'its shards'} missing: copy it "
-            "again",
-        )
-    elif not list(folder.glob("*.safetensors")):
-        if list(folder.glob("*.bin")) or list(folder.glob("*.pt")) + list(folder.glob("*.ckpt")):
-            raise ValueError(
-                f"the weights in {folder} are pickled, which can run any code: save them with "
-                "save_pretrained(..., safe_serialization=True)"
-            )
-        raise FileNotFoundError(f"expected {folder / WEIGHTS}.safetensors, it does not exist")
-
-
 @contextlib.contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
     from safetensors import SafetensorError
@@ -306,7 +254,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 
 def _load(kind: Any, folder: Path) -> Any:
-    _check_weights(folder)
+    check_weights(folder)
     single = folder / f"{WEIGHTS}.safetensors"
     variants = sorted(folder.glob(f"{WEIGHTS}.*.safetensors"))
     whole = single.is_file() or (folder / f"{single.name}.index.json").is_file()
