@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from densityguide import clocks, grids, models, noise, paths, predictions, priors, worlds
+from densityguide import clocks, grids, models, noise, parallel, paths, predictions, priors, worlds
 from densityguide.alignment import ScoreAlignment, score_alignment
 from densityguide.calibration import calibrate
 from densityguide.classifier_free import classifier_free
@@ -75,6 +75,7 @@ __all__ = [
     "models",
     "noise",
     "orthogonal",
+    "parallel",
     "paths",
     "pinned",
     "predictions",

@@ -1,0 +1,75 @@
+"""Print, as JSON, digests of what `parallel` computes on the given number of simulated devices.
+
+Usage: python devices.py NUMBER; started by test_parallel.py, since devices are counted once a
+process.
+"""
+
+import hashlib
+import json
+import os
+import sys
+
+number = int(sys.argv[1])
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={number}"
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+import densityguide as dg  # noqa: E402
+
+assert jax.local_device_count() == number
+FLOW = dg.worlds.mixture([0.6, 0.4], [[-1.0, 0.0, 0.5], [1.5, 0.5, 0.0]], [[0.5], [0.3]])
+
+
+def fixed(flow, key):
+    return dg.sample(flow, dg.latent(flow, key), guidance=dg.quantile(0.6), steps=48)
+
+
+def adaptive(flow, key):
+    return dg.sample(flow, dg.latent(flow, key), rtol=1e-3, atol=1e-3)
+
+
+def density(flow, x):
+    return dg.log_density(flow, x, steps=48)
+
+
+def aligned(flow, key):
+    return dg.score_alignment(flow, dg.latent(flow, key), steps=48)
+
+
+def digest(tree) -> str:
+    return hashlib.sha256(b"".join(leaf.tobytes() for leaf in jax.tree.leaves(tree))).hexdigest()
+
+
+keys = jax.random.split(jax.random.key(0), 50)
+x = np.asarray(jax.random.normal(jax.random.key(1), (50, 3)))
+inputs = {fixed: keys, adaptive: keys, density: x, aligned: keys}
+report = {}
+for fn, given in inputs.items():
+    many = dg.parallel.pmap(fn, block=4)
+    for count in (1, 7, 8, 50):
+        out = many(FLOW, given[:count])
+        report[f"{fn.__name__} {count}"] = digest(out)
+        if count == 7:
+            one = jax.jit(fn)
+            alone = [one(FLOW, given[index]) for index in range(count)]
+            loop = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
+            pairs = zip(jax.tree.leaves(out), jax.tree.leaves(loop), strict=True)
+            close = [np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in pairs]
+            report[f"{fn.__name__} is a loop"] = all(close)
+
+# Data-parallel: the mean over a batch, each device its share.
+weights = jnp.linspace(-1.0, 1.0, 3)
+
+
+def step(weights, batch):
+    share = 48 // jax.lax.axis_size(dg.parallel.AXIS)
+    own = jax.lax.dynamic_slice_in_dim(batch, jax.lax.axis_index(dg.parallel.AXIS) * share, share)
+    gradient = jax.grad(lambda w: jnp.sum((own @ w) ** 2) / 48)(weights)
+    return weights - 0.1 * jax.lax.psum(gradient, dg.parallel.AXIS)
+
+
+trained = dg.parallel.together(step)(*dg.parallel.replicate((weights, x[:48])))
+report["trained"] = np.asarray(trained).tolist()
+print(json.dumps(report))
