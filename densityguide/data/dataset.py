@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from densityguide.data import digits, emoji
+from densityguide.data import digits, emoji, photos
 from densityguide.data.transforms import Dequantise
 
 __all__ = ["NAMES", "Dataset", "checksum", "load"]
 
-NAMES = ("emoji32", "digits8")
+NAMES = ("emoji32", "digits8", "photos16")
 
 
 class Dataset(NamedTuple):
@@ -58,6 +58,9 @@ def load(name: str, font: str | os.PathLike | None = None) -> Dataset:
     elif name == "digits8":
         images, labels, mask = digits.read()
         levels, licence = 17, digits.LICENCE
+    elif name == "photos16":
+        (images, mask), labels = photos.read(), None
+        levels, licence = 256, photos.LICENCE
     else:
         near = difflib.get_close_matches(str(name), NAMES, 1) or list(NAMES)
         raise ValueError(f"expected a data set name, got {name!r}: did you mean {near[0]!r}?")
