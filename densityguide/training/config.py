@@ -29,14 +29,24 @@ class Model:
 class Loss:
     """What the network predicts and how log-SNR is drawn and weighted.
 
-    Proposal and weighting are both `share` x logistic(centre, scale) + (1 - share) x uniform.
-    `error` (data, noise, v or velocity; empty: the prediction itself) says in which quantity the
-    squared error is taken: networks of different predictions can then minimise the same loss.
+    The loss is int w(l) E error^2 dl over log-SNR l, and `weighting` names w and the error:
+
+    - quality: w = weighting_share x logistic(centre, scale) + the rest x uniform, the middle levels
+      first, where pictures take shape; `error` (data, noise, v or velocity; empty: the prediction
+      itself) says in which quantity the squared error is taken, so that networks of different
+      predictions can minimise the same loss.
+    - likelihood: w uniform and the error that of the noise, which is the evidence lower bound (see
+      `training.loss.denoising_loss`); `error` stays empty.
+
+    Log-SNR is drawn from a proposal: proposal_share x logistic + the rest x uniform, of which a
+    share `adapt` gives way to a histogram that learns where the loss is large
+    (`training.importance`); 0 learns nothing. The proposal changes the noise of the loss only.
     A network with `classes` is told the class, except for a share `label_drop` of the samples, so
     that it also learns the flow without one.
     """
 
     prediction: str = "v"
+    weighting: str = "quality"
     error: str = ""
     path: str = "variance_preserving"
     log_snr: tuple[float, float] = (-9.0, 8.0)
@@ -44,6 +54,7 @@ class Loss:
     scale: float = 1.5
     proposal_share: float = 0.6
     weighting_share: float = 0.6
+    adapt: float = 0.0
     label_drop: float = 0.1
 
 
@@ -101,7 +112,7 @@ def _check_values(config: Config) -> Config:
                 raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
     shares = {"ema": config.optimiser, "b2": config.optimiser}
     shares |= {"proposal_share": config.loss, "weighting_share": config.loss}
-    shares |= {"label_drop": config.loss}
+    shares |= {"label_drop": config.loss, "adapt": config.loss}
     for key, section in shares.items():
         value = getattr(section, key)
         if not 0 <= value < 1:
@@ -110,6 +121,15 @@ def _check_values(config: Config) -> Config:
         value = getattr(config.optimiser, key)
         if value < 0:
             raise ValueError(f"expected {key} >= 0, got {value}: set a number of steps")
+    if config.loss.weighting not in ("quality", "likelihood"):
+        raise ValueError(
+            f"expected loss.weighting quality or likelihood, got {config.loss.weighting!r}"
+        )
+    if config.loss.weighting == "likelihood" and config.loss.error not in ("", "noise"):
+        raise ValueError(
+            "expected loss.error empty with loss.weighting likelihood, which fixes it to noise, "
+            f"got {config.loss.error!r}"
+        )
     low, high = config.loss.log_snr
     if not low < high:
         raise ValueError(f"expected loss.log_snr = [low, high], low < high, got [{low}, {high}]")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from densityguide import clocks, paths
 from densityguide.training.config import Loss
+from densityguide.training.importance import Adapted, Histogram
 from densityguide.training.noise_levels import NoiseLevels
 
 __all__ = [
+    "Draws",
     "clock_of",
     "denoising_loss",
+    "draws_of",
+    "error_of",
     "error_scale",
     "kept_labels",
     "levels",
     "noised",
     "path_of",
     "target",
+    "weighted_errors",
 ]
 
 
@@ -37,14 +42,24 @@ def clock_of(prediction: str) -> Callable[[jax.Array], jax.Array]:
     return clocks.flow_time if prediction == "velocity" else clocks.log_snr
 
 
-def levels(loss: Loss) -> tuple[NoiseLevels, NoiseLevels]:
-    """The proposal that log-SNR is drawn from and the weighting the loss is an average over."""
+def levels(
+    loss: Loss, histogram: Histogram | None = None
+) -> tuple[NoiseLevels | Adapted, NoiseLevels]:
+    """The proposal that log-SNR is drawn from and the weighting w the loss is an average over."""
     low, high = loss.log_snr
 
     def make(share):
         return NoiseLevels(low, high, loss.centre, loss.scale, share)
 
-    return make(loss.proposal_share), make(loss.weighting_share)
+    proposal = make(loss.proposal_share)
+    if histogram is not None:
+        proposal = Adapted(proposal, loss.adapt, histogram)
+    return proposal, make(0.0 if loss.weighting == "likelihood" else loss.weighting_share)
+
+
+def error_of(loss: Loss) -> str:
+    """The quantity whose squared error the loss averages."""
+    return "noise" if loss.weighting == "likelihood" else loss.error or loss.prediction
 
 
 def noised(path: paths.Path, x0: jax.Array, eps: jax.Array, log_snr: jax.Array) -> jax.Array:
@@ -95,6 +110,58 @@ def kept_labels(labels: jax.Array, key: jax.Array, drop: float) -> jax.Array:
     return jnp.where(jax.random.uniform(key, labels.shape) < drop, -1, labels)
 
 
+class Draws(NamedTuple):
+    """The randomness of one batch: log-SNR [B], its importance weight w / q [B], noise [B, ...] and
+    the labels the network is told [B], if any."""
+
+    log_snr: jax.Array
+    weight: jax.Array
+    eps: jax.Array
+    told: jax.Array | None
+
+
+def draws_of(
+    key: jax.Array,
+    x0: jax.Array,
+    loss: Loss,
+    labels: jax.Array | None = None,
+    histogram: Histogram | None = None,
+) -> Draws:
+    """Log-SNR from the proposal, stratified over the batch, and noise for x0 [B, ...]."""
+    proposal, weighting = levels(loss, histogram)
+    key_level, key_noise = jax.random.split(key)
+    log_snr = proposal.draw(key_level, x0.shape[0])
+    eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
+    told = None
+    if labels is not None:
+        told = kept_labels(labels, jax.random.fold_in(key, 2), loss.label_drop)
+    return Draws(log_snr, weighting.density(log_snr) / proposal.density(log_snr), eps, told)
+
+
+def weighted_errors(
+    apply: Callable[..., jax.Array], params: Any, x0: jax.Array, draws: Draws, loss: Loss
+) -> jax.Array:
+    """w / q mean_d |apply(params, x, log_snr) - target|^2 per sample [B], the error rescaled to
+    that of `error_of(loss)`."""
+    path = path_of(loss.path)
+
+    def one(x0, eps, log_snr, *label):
+        out = apply(params, noised(path, x0, eps, log_snr), log_snr, *label)
+        error = out - target(path, loss.prediction, x0, eps, log_snr)
+        return jnp.mean(jnp.square(error))
+
+    told = () if draws.told is None else (draws.told,)
+    weights, kind = draws.weight, error_of(loss)
+    if kind != loss.prediction:
+        if loss.prediction == "velocity" and path.name != "linear":
+            raise ValueError(
+                f"expected loss.error empty and loss.weighting quality for velocity on {path.name}"
+            )
+        scales = [error_scale(kind, draws.log_snr) for kind in (kind, loss.prediction)]
+        weights = weights * scales[0] / scales[1]
+    return weights * jax.vmap(one)(x0, draws.eps, draws.log_snr, *told)
+
+
 def denoising_loss(
     apply: Callable[..., jax.Array],
     params: Any,
@@ -102,33 +169,22 @@ def denoising_loss(
     key: jax.Array,
     loss: Loss,
     labels: jax.Array | None = None,
+    histogram: Histogram | None = None,
 ) -> jax.Array:
-    """E over log_snr ~ weighting, eps of mean_d |apply(params, x, log_snr) - target|^2, the error
-    rescaled to that of `loss.error`.
+    """E over log_snr ~ w, eps of mean_d |error|^2: a scalar estimate from one batch x0 [B, ...].
 
-    x0 [B, ...]; log-SNR is drawn from the proposal and re-weighted, so the proposal changes the
-    variance only. `labels` [B], if given, are a further argument of `apply`. Returns a scalar.
+    Log-SNR is drawn from the proposal and re-weighted, so the proposal changes the variance only.
+    `labels` [B], if given, are a further argument of `apply`.
+
+    With `weighting = "quality"`, w is the mixture of logistic and uniform that the configuration
+    states, and the error that of `loss.error`. With `weighting = "likelihood"`, w is uniform and
+    the error that of the noise, and D (high - low) / 2 times the loss is the diffusion part of the
+    negative evidence lower bound in nats,
+
+        1/2 int E |eps - eps_hat|^2 dl,    l = log-SNR from low to high,
+
+    (Kingma et al., NeurIPS 2021, eq. 17; with g(t)^2 as weight of the score in Song et al., NeurIPS
+    2021, eq. 7). On held-out data it is dominated by high log-SNR, hence the other default.
     """
-    path = path_of(loss.path)
-    proposal, weighting = levels(loss)
-    key_level, key_noise = jax.random.split(key)
-    log_snr = proposal.draw(key_level, x0.shape[0])
-    eps = jax.random.normal(key_noise, x0.shape, x0.dtype)
-
-    def one(x0, eps, log_snr, *label):
-        out = apply(params, noised(path, x0, eps, log_snr), log_snr, *label)
-        error = out - target(path, loss.prediction, x0, eps, log_snr)
-        return jnp.mean(jnp.square(error))
-
-    told = (
-        ()
-        if labels is None
-        else (kept_labels(labels, jax.random.fold_in(key, 2), loss.label_drop),)
-    )
-    weights = weighting.density(log_snr) / proposal.density(log_snr)
-    if loss.error and loss.error != loss.prediction:
-        if loss.prediction == "velocity" and path.name != "linear":
-            raise ValueError(f"expected loss.error empty for velocity on {path.name}")
-        scales = [error_scale(kind, log_snr) for kind in (loss.error, loss.prediction)]
-        weights = weights * scales[0] / scales[1]
-    return jnp.mean(weights * jax.vmap(one)(x0, eps, log_snr, *told))
+    draws = draws_of(key, x0, loss, labels, histogram)
+    return jnp.mean(weighted_errors(apply, params, x0, draws, loss))

@@ -14,7 +14,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["NoiseLevels"]
+__all__ = ["NoiseLevels", "strata"]
+
+
+def strata(key: jax.Array, count: int) -> jax.Array:
+    """(i + u) / count with one shared u: each is uniform on [0, 1), together they are even."""
+    return (jnp.arange(count) + jax.random.uniform(key)) / count
 
 
 class NoiseLevels(NamedTuple):
@@ -37,9 +42,8 @@ class NoiseLevels(NamedTuple):
         logistic = jax.nn.sigmoid(z) * jax.nn.sigmoid(-z) / (self.scale * (last - first))
         return self.share * logistic + (1 - self.share) / (self.high - self.low)
 
-    def draw(self, key: jax.Array, count: int) -> jax.Array:
-        """`count` stratified draws [count]: one shared random shift, each draw exactly ~ q."""
-        u = (jnp.arange(count) + jax.random.uniform(key)) / count
+    def transport(self, u: jax.Array) -> jax.Array:
+        """u ~ U[0, 1) to q, piece by piece: the logistic for u < share, then the uniform part."""
         first, last = self._ends()
         share = jnp.maximum(self.share, 1e-6)
         inside = first + (last - first) * jnp.clip(u / share, 0.0, 1.0)
@@ -47,3 +51,7 @@ class NoiseLevels(NamedTuple):
         rest = jnp.clip((u - self.share) / jnp.maximum(1 - self.share, 1e-6), 0.0, 1.0)
         spread = self.low + (self.high - self.low) * rest
         return jnp.clip(jnp.where(u < self.share, middle, spread), self.low, self.high)
+
+    def draw(self, key: jax.Array, count: int) -> jax.Array:
+        """`count` stratified draws [count], each exactly ~ q."""
+        return self.transport(strata(key, count))
