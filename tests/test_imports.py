@@ -41,7 +41,8 @@ DOORS = {
     "sklearn": {"data"},
     "safetensors": {"models"},
     "typer": {"cli"},
-    "rich": {"cli", "commands"},
+    "grain": {"data"},
+    "rich": {"cli", "commands", "training"},
     "PIL": {"data", "plotting", "commands"},
     "torch": {"models"},
     "torchax": {"models"},
@@ -145,7 +146,7 @@ def test_import_is_light_and_starts_no_backend():
 
     code = (
         "import sys, densityguide, jax._src.xla_bridge as bridge\n"
-        "heavy = {'torch', 'matplotlib', 'orbax', 'sklearn', 'fontTools', 'typer', 'PIL'}\n"
+        "heavy = {'torch', 'matplotlib', 'orbax', 'sklearn', 'fontTools', 'typer', 'PIL', 'grain'}\n"
         "print(sorted(heavy & set(sys.modules)), bridge._backends)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

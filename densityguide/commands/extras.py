@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 __all__ = ["needs_train"]
 
-TRAIN = frozenset({"orbax", "dacite", "fontTools", "sklearn"})
+TRAIN = frozenset({"orbax", "dacite", "fontTools", "sklearn", "grain"})
 
 
 @contextmanager

@@ -5,39 +5,45 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from densityguide.data import digits, emoji, photos
+from densityguide.data import arrays, digits, emoji, folder, photos, shapes
 from densityguide.data.transforms import Dequantise
 
 __all__ = ["NAMES", "Dataset", "checksum", "load"]
 
-NAMES = ("emoji32", "digits8", "photos16")
+NAMES = ("emoji32", "digits8", "photos16", *shapes.NAMES)
 
 
 class Dataset(NamedTuple):
-    """Images uint8 [N, H, W, C] with values 0 .. levels - 1, in two disjoint parts, and the class
-    labels [N] of the first where the set has some."""
+    """Samples in two disjoint parts: images uint8 [N, H, W, C] with values 0 .. levels - 1, or
+    points float32 [N, D], of which `levels` is 0; and their class labels [N] where there are some.
 
-    train: np.ndarray
+    `train` may be a `folder.Files`, whose images are decoded when they are indexed.
+    """
+
+    train: np.ndarray | folder.Files
     heldout: np.ndarray
     levels: int
     name: str
     licence: str
     checksum: str
     labels: np.ndarray | None = None  # of `train`, integers from 0
+    heldout_labels: np.ndarray | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape [H, W, C] of one image."""
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: [H, W, C], or [D]."""
         return self.train.shape[1:]
 
     @property
-    def transform(self) -> Dequantise:
-        """The declared transform to [-1, 1)."""
-        return Dequantise(self.levels)
+    def transform(self) -> Dequantise | None:
+        """The declared transform to [-1, 1); None for points, which are taken as they are."""
+        return Dequantise(self.levels) if self.levels else None
 
 
 def checksum(images: np.ndarray) -> str:
@@ -46,24 +52,62 @@ def checksum(images: np.ndarray) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(images).tobytes()).hexdigest()
 
 
-def load(name: str, font: str | os.PathLike | None = None) -> Dataset:
-    """The data set `name`, one of `NAMES`; the checksum covers all images before the split.
+def load(
+    name: str,
+    font: str | os.PathLike | None = None,
+    shape: Sequence[int] = (),
+    memory: float = 1024.0,
+) -> Dataset:
+    """A data set: one of `NAMES`, an npz file of one's own, or a folder of pictures.
 
-    ValueError for an unknown name; FileNotFoundError when emoji32 finds no font.
+    Args:
+        name: a built-in name; else ``FILE.npz`` or a folder, see `arrays.read`, `folder.read`.
+        font: of emoji32, if not the installed one.
+        shape: [H, W, C] the pictures of a folder are cut and scaled to.
+        memory: MiB of pixels of a folder that are kept in memory; beyond, files are read as needed.
+
+    The checksum covers all images, before the split.
+
+    Raises:
+        ValueError, FileNotFoundError: an unknown name, no font, wrong files; one line each.
     """
+    name = str(name)
+    if name in NAMES:
+        return _built_in(name, font)
+    if name.endswith(".npz"):
+        parts = arrays.read(name)
+        both = np.concatenate([parts["train"], parts["heldout"]])
+        return Dataset(name=Path(name).stem, checksum=checksum(both), **parts)
+    if Path(name).is_dir() or os.sep in name:
+        return Dataset(name=Path(name).name, **folder.read(name, shape, memory))
+    near = difflib.get_close_matches(name, NAMES, 1) or list(NAMES)
+    raise ValueError(
+        f"expected a data set, an npz file or a folder, got {name!r}: did you mean {near[0]!r}?"
+    )
+
+
+def _built_in(name: str, font: str | os.PathLike | None) -> Dataset:
+    labels: Any = None
     if name == "emoji32":
-        (images, groups), labels = emoji.read(font), None
+        images, groups = emoji.read(font)
         mask = np.asarray([emoji.held_out(group) for group in groups])
         levels, licence = 256, emoji.LICENCE
     elif name == "digits8":
         images, labels, mask = digits.read()
         levels, licence = 17, digits.LICENCE
     elif name == "photos16":
-        (images, mask), labels = photos.read(), None
+        images, mask = photos.read()
         levels, licence = 256, photos.LICENCE
     else:
-        near = difflib.get_close_matches(str(name), NAMES, 1) or list(NAMES)
-        raise ValueError(f"expected a data set name, got {name!r}: did you mean {near[0]!r}?")
-    train, heldout = images[~mask], images[mask]
-    labels = None if labels is None else labels[~mask]
-    return Dataset(train, heldout, levels, name, licence, checksum(images), labels)
+        images, mask = shapes.read(name)
+        levels, licence = 0, shapes.LICENCE
+    return Dataset(
+        train=images[~mask],
+        heldout=images[mask],
+        levels=levels,
+        name=name,
+        licence=licence,
+        checksum=checksum(images),
+        labels=None if labels is None else labels[~mask],
+        heldout_labels=None if labels is None else labels[mask],
+    )

@@ -17,7 +17,8 @@ PATHS = ("variance_preserving", "variance_exploding", "linear")
 
 @dataclass(frozen=True)
 class Card:
-    """`network` = {"kind": ..., "fields": {...}}; `transform` = {"levels": L}, y = 2 (x+u) / L - 1.
+    """`network` = {"kind": ..., "fields": {...}}; `transform` = {"levels": L}, y = 2 (x+u) / L - 1;
+    L = 0 is data without levels, taken as it is.
 
     `evaluation` holds held-out losses by noise level and nearest-neighbour figures.
     """

@@ -36,6 +36,7 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
     # A velocity is meant per unit of flow time, which `clock` says; the network's own time is
     # log-SNR, whatever it predicts.
     velocity = card.prediction == "velocity"
+    levels = card.transform["levels"]
     flow = diffusion(
         _InFlowTime(module) if velocity else module,
         params=params,
@@ -44,7 +45,7 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
         prediction=card.prediction,
         log_snr=card.log_snr,
         shape=card.shape,
-        transform=Dequantise(card.transform["levels"]),
+        transform=Dequantise(levels) if levels else None,
         condition=-1 if card.network["fields"].get("classes") else None,
     )
     return flow.replace(calibration=_read_calibration(folder))

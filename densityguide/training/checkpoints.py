@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from densityguide.data import Dataset
 from densityguide.training.config import Config, from_dict, to_dict
 
-__all__ = ["latest_step", "read_run", "restore", "save", "write_config"]
+__all__ = ["latest_step", "read_run", "require_same_data", "restore", "save", "write_config"]
 
 
 def _manager(out: str | os.PathLike) -> ocp.CheckpointManager:
@@ -28,12 +28,17 @@ def latest_step(out: str | os.PathLike) -> int | None:
     return max(steps, default=None)
 
 
+def _held(state: Any) -> dict[str, Any]:
+    """The parts of a state that hold anything, by name."""
+    return {name: part for name, part in state._asdict().items() if jax.tree.leaves(part)}
+
+
 def save(out: str | os.PathLike, state: Any) -> None:
     """Write `state` under its step; replaces nothing, keeps the newest two."""
     step = int(state.step)
     with _manager(out) as manager:
         if step not in manager.all_steps():
-            manager.save(step, args=ocp.args.StandardSave(state._asdict()))
+            manager.save(step, args=ocp.args.StandardSave(_held(state)))
             manager.wait_until_finished()
 
 
@@ -50,8 +55,14 @@ def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
                 f"expected the [{key}] of the run in {out}, got another: "
                 "restore it in the configuration or choose an empty folder"
             )
+    adapt = stored["config"]["loss"].get("adapt", 0.0)
+    if bool(adapt) != bool(config.loss.adapt):
+        raise ValueError(
+            f"expected loss.adapt as in the run in {out}, which has {adapt}, got "
+            f"{config.loss.adapt}: restore it in the configuration or choose an empty folder"
+        )
     with _manager(out) as manager:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _held(like))
         try:
             values = manager.restore(step, args=ocp.args.StandardRestore(abstract))
         except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
@@ -60,7 +71,17 @@ def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
                 f"({type(error).__name__}): delete {out}/checkpoints/{step} to go on from the one "
                 "before"
             ) from None
-    return type(like)(**values)
+    return like._replace(**values)
+
+
+def require_same_data(record: dict, dataset: Dataset) -> None:
+    """ValueError unless the run of `record` was trained on this very data."""
+    theirs, ours = record["data"]["checksum"], dataset.checksum
+    if theirs != ours:
+        raise ValueError(
+            f"expected the run's own data (SHA-256 {theirs[:12]}), {dataset.name} here is "
+            f"{ours[:12]}: use the same source of the data"
+        )
 
 
 def write_config(out: str | os.PathLike, config: Config, dataset: Dataset) -> None:

@@ -79,7 +79,12 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. `data` is a name `densityguide.data.load` knows."""
+    """One training run.
+
+    `data` is a name that `densityguide.data.load` knows, an npz file or a folder of pictures; those
+    are cut to `shape` and kept in memory up to `memory` MiB. `preview` samples are drawn and
+    written as a picture with each checkpoint.
+    """
 
     name: str
     data: str
@@ -89,6 +94,9 @@ class Config:
     optimiser: Optimiser = Optimiser()
     checkpoint_steps: int = 500
     log_steps: int = 50
+    preview: int = 32
+    shape: tuple[int, ...] = ()
+    memory: float = 1024.0
 
 
 def _check_keys(kind: type, values: dict[str, Any], where: str) -> None:
@@ -121,6 +129,10 @@ def _check_values(config: Config) -> Config:
         value = getattr(config.optimiser, key)
         if value < 0:
             raise ValueError(f"expected {key} >= 0, got {value}: set a number of steps")
+    for key in ("preview", "memory"):
+        value = getattr(config, key)
+        if not value >= 0:
+            raise ValueError(f"expected {key} >= 0, got {value}: set 0 for none")
     if config.loss.weighting not in ("quality", "likelihood"):
         raise ValueError(
             f"expected loss.weighting quality or likelihood, got {config.loss.weighting!r}"

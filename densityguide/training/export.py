@@ -18,14 +18,14 @@ from densityguide.models import card as cards
 from densityguide.models import weights
 from densityguide.models.build import build, size
 from densityguide.models.load import load, save_calibration
-from densityguide.predictions import score_from
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
-from densityguide.training.loss import clock_of, path_of
-from densityguide.training.preview import preview
-from densityguide.training.trainer import TrainState, initial_state
+from densityguide.training.loss import path_of
+from densityguide.training.preview import draw
+from densityguide.training.step import TrainState, initial_state
+from densityguide.training.trainer import load_data
 
-__all__ = ["averaged", "draw", "export", "figures"]
+__all__ = ["averaged", "export", "figures"]
 
 
 def averaged(run: str | os.PathLike) -> tuple[Config, dict, TrainState]:
@@ -35,28 +35,32 @@ def averaged(run: str | os.PathLike) -> tuple[Config, dict, TrainState]:
     return config, record, checkpoints.restore(run, like, config)
 
 
-def draw(
-    config: Config, params: Any, shape: tuple[int, ...], key: jax.Array, count: int, steps: int = 50
-) -> jax.Array:
-    """Plain samples [count, *shape] in [-1, 1] of a trained network, for figures and a look."""
-    path, module = path_of(config.loss.path), build(config.model.kind, config.model.fields)
+MOST = 2048
+TRANSFORM = "uniform dequantisation, then 2 (x + u) / levels - 1"
 
-    def score(x, log_snr):
-        out = module.apply(params, x, log_snr)
-        kind = config.loss.prediction
-        return score_from(out, x, log_snr, path=path, prediction=kind, clock=clock_of(kind))
 
-    return preview(score, path, config.loss.log_snr, shape, key, count, steps)
+def _spread(samples: Any) -> np.ndarray:
+    """At most `MOST` of them, evenly spaced."""
+    return samples[np.linspace(0, len(samples) - 1, min(len(samples), MOST)).astype(int)]
 
 
 def figures(
     config: Config, params: Any, dataset: data.Dataset, key: jax.Array, samples: int = 64
 ) -> dict[str, Any]:
-    """Held-out denoising errors by noise level and nearest-training-image distances."""
-    module, transform = build(config.model.kind, config.model.fields), dataset.transform
+    """Held-out denoising errors by noise level and, of images, nearest-training-image distances.
+
+    At most `MOST` held-out samples are measured, and as many training files looked at.
+    """
+    module = build(config.model.kind, config.model.fields)
     key_train, key_heldout, key_noise, key_draw = jax.random.split(key, 4)
-    train = transform(jnp.asarray(dataset.train), key_train)
-    heldout = transform(jnp.asarray(dataset.heldout), key_heldout)
+
+    def as_seen(samples, key):
+        samples = jnp.asarray(samples)
+        return samples if dataset.transform is None else dataset.transform(samples, key)
+
+    known = dataset.train if isinstance(dataset.train, np.ndarray) else _spread(dataset.train)
+    train = as_seen(known, key_train)
+    heldout = as_seen(_spread(dataset.heldout), key_heldout)
     low, high = config.loss.log_snr
     rows = evaluate.denoising_report_of(
         module.apply,
@@ -69,7 +73,7 @@ def figures(
         levels=[level for level in evaluate.LEVELS if low <= level <= high],
     )
     out: dict[str, Any] = {"heldout_error_of_x0": rows}
-    if samples:
+    if samples and dataset.levels:
         one = jax.jit(partial(draw, config, shape=dataset.shape, count=min(samples, 32)))
         batches = range(-(-samples // min(samples, 32)))
         drawn = [np.asarray(one(params, key=jax.random.fold_in(key_draw, i))) for i in batches]
@@ -98,12 +102,8 @@ def export(
     machine is not the one the run was trained on.
     """
     config, record, state = averaged(run)
-    dataset = data.load(config.data, font)
-    if dataset.checksum != record["data"]["checksum"]:
-        raise ValueError(
-            f"expected the run's own data (SHA-256 {record['data']['checksum'][:12]}), "
-            f"{config.data} here is {dataset.checksum[:12]}: use the same source of the data"
-        )
+    dataset = load_data(config, font)
+    checkpoints.require_same_data(record, dataset)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     digest = weights.write(out / "weights.safetensors", state.ema, storage)
@@ -118,8 +118,7 @@ def export(
         path=config.loss.path,
         prediction=config.loss.prediction,
         log_snr=config.loss.log_snr,
-        transform={"kind": "uniform dequantisation, then 2 (x + u) / levels - 1"}
-        | {"levels": dataset.levels},
+        transform={"kind": TRANSFORM if dataset.levels else "none", "levels": dataset.levels},
         data=record["data"],
         training={
             "command": command or f"densityguide train --config configs/{config.name}.toml",

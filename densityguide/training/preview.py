@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide.paths import Path
+from densityguide import data, paths
+from densityguide.data import pictures
+from densityguide.models.build import build
+from densityguide.predictions import score_from
+from densityguide.training.config import Config
+from densityguide.training.loss import clock_of, path_of
 
-__all__ = ["grid", "preview"]
+__all__ = ["draw", "picture", "preview"]
 
 
 def preview(
-    score: Callable[[jax.Array, jax.Array], jax.Array],
-    path: Path,
+    score: Callable[..., jax.Array],
+    path: paths.Path,
     log_snr: tuple[float, float],
     shape: tuple[int, ...],
     key: jax.Array,
     count: int = 16,
     steps: int = 50,
+    labels: jax.Array | None = None,
 ) -> jax.Array:
     """x0 estimates [count, *shape] by Heun's method on dx/dl = drift x + sigma^2 / 2 score.
 
-    `score(x, log_snr)` acts on one sample; steps are uniform in log-SNR, and the last state is
-    replaced by its denoised mean (x + sigma^2 score) / alpha.
+    `score(x, log_snr)` acts on one sample, with its label as third argument if `labels` [count] are
+    given; steps are uniform in log-SNR, and the last state is replaced by its denoised mean
+    (x + sigma^2 score) / alpha.
     """
     low, high = (jnp.asarray(end, jnp.float32) for end in log_snr)
     size = (high - low) / steps
+    told = () if labels is None else (labels,)
+
+    def scores(x, t):
+        return jax.vmap(lambda x, *label: score(x, t, *label))(x, *told)
 
     def velocity(x, t):
-        return path.drift(t) * x + 0.5 * path.sigma(t) ** 2 * jax.vmap(score, (0, None))(x, t)
+        return path.drift(t) * x + 0.5 * path.sigma(t) ** 2 * scores(x, t)
 
     def step(x, index):
         t = low + size * index
@@ -41,15 +55,54 @@ def preview(
 
     start = path.sigma(low) * jax.random.normal(key, (count, *shape))
     x, _ = jax.lax.scan(step, start, jnp.arange(steps))
-    last = jax.vmap(score, (0, None))(x, high)
-    return (x + path.sigma(high) ** 2 * last) / path.alpha(high)
+    return (x + path.sigma(high) ** 2 * scores(x, high)) / path.alpha(high)
 
 
-def grid(images: np.ndarray, columns: int = 8) -> np.ndarray:
-    """[N, H, W, C] -> one image [rows H, columns W, C]; N is cut to whole rows."""
-    images = np.asarray(images)
-    rows = len(images) // columns
-    tiles = images[: rows * columns].reshape(rows, columns, *images.shape[1:])
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(
-        rows * images.shape[1], columns * images.shape[2], images.shape[3]
-    )
+def draw(
+    config: Config,
+    params: Any,
+    shape: tuple[int, ...],
+    key: jax.Array,
+    count: int,
+    steps: int = 50,
+    labels: jax.Array | None = None,
+) -> jax.Array:
+    """Plain samples [count, *shape] of a trained network, for figures and a look; `labels` [count]
+    are their classes."""
+    path, module = path_of(config.loss.path), build(config.model.kind, config.model.fields)
+
+    def score(x, log_snr, *label):
+        out = module.apply(params, x, log_snr, *label)
+        kind = config.loss.prediction
+        return score_from(out, x, log_snr, path=path, prediction=kind, clock=clock_of(kind))
+
+    return preview(score, path, config.loss.log_snr, shape, key, count, steps, labels)
+
+
+_draw = jax.jit(draw, static_argnames=("config", "shape", "count", "steps"))
+
+
+def picture(file: str | os.PathLike, config: Config, params: Any, dataset: data.Dataset) -> None:
+    """Write samples as PNG: the same latents at each call, so that one sees them become clear; with
+    classes, one class a column, the last column without. Nothing for data that cannot be shown, or
+    with `config.preview` 0."""
+    images = bool(dataset.levels) and dataset.shape[-1] in (1, 3)
+    if not config.preview or not (images or dataset.shape == (2,)):
+        return
+    classes = config.model.fields.get("classes", 0)
+    columns = classes + 1 if classes else 8
+    count = columns * -(-config.preview // columns) if images else 64 * config.preview
+    labels = None
+    if classes:
+        turn = jnp.arange(count) % (classes + 1)
+        labels = jnp.where(turn == classes, -1, turn)
+    key = jax.random.fold_in(jax.random.key(config.seed), 3)
+    drawn = _draw(config, params, dataset.shape, key, count, 25, labels)
+    file = Path(file)
+    file.parent.mkdir(exist_ok=True)
+    if images:
+        whole = np.asarray(dataset.transform.inverse(drawn))
+        factor = max(1, 64 // max(dataset.shape[:2]))
+        pictures.save(file, pictures.grid(whole, columns), dataset.levels, factor)
+    else:
+        pictures.save(file, pictures.points(drawn))

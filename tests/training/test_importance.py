@@ -120,7 +120,7 @@ def test_likelihood_weighting_is_the_evidence_lower_bound_of_a_gaussian():
             return 0.5 * jnp.sum(jnp.log1p(jnp.exp(log_snr) * variance))
 
         exact = information(high) - information(low)
-        assert error < 0.03
+        assert error < 0.05
         assert abs(float(losses.mean() - exact)) < 4 * error
         left = variance / (1 + jnp.exp(high) * variance)
         entropy = 0.5 * jnp.sum(jnp.log(2 * jnp.pi * jnp.e * variance))

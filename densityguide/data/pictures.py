@@ -1,0 +1,46 @@
+"""A look at samples as one picture: images side by side, points as their density."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["grid", "points", "save"]
+
+
+def grid(images: np.ndarray, columns: int = 8) -> np.ndarray:
+    """[N, H, W, C] -> one image [rows H, columns W, C]; N is cut to whole rows."""
+    images = np.asarray(images)
+    rows = len(images) // columns
+    tiles = images[: rows * columns].reshape(rows, columns, *images.shape[1:])
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(
+        rows * images.shape[1], columns * images.shape[2], images.shape[3]
+    )
+
+
+def points(values: np.ndarray, side: int = 240, reach: float = 1.3) -> np.ndarray:
+    """The density of points [N, 2] within [-reach, reach]^2 as an image uint8 [side, side, 1],
+    dark where there are many, the second coordinate upwards."""
+    ends = [(-reach, reach)] * 2
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values).all(1)]
+    counts = np.histogram2d(values[:, 1], values[:, 0], side, ends)[0][::-1]
+    # A pixel as full as the 99th percentile of those that are hit is black.
+    full = np.percentile(counts[counts > 0], 99) if counts.any() else 1.0
+    return np.rint(255.0 * (1.0 - np.minimum(counts / full, 1.0))).astype(np.uint8)[..., None]
+
+
+def save(path: str | os.PathLike, image: np.ndarray, levels: int = 256, factor: int = 1) -> None:
+    """Write a PNG of an image uint8 [H, W, C], values 0 .. levels - 1, C = 1 or 3, each pixel as
+    `factor` x `factor` of the file's; whole or not at all."""
+    from PIL import Image
+
+    path = Path(path)
+    full = np.rint(image.astype(np.float64) * (255.0 / (levels - 1))).astype(np.uint8)
+    full = full.repeat(factor, 0).repeat(factor, 1)
+    picture = Image.fromarray(full[..., 0] if full.shape[-1] == 1 else full)
+    part = path.with_name(f".{path.name}.part")
+    picture.save(part, "PNG")
+    part.replace(path)

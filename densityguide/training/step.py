@@ -1,0 +1,94 @@
+"""One step of training, a pure function.
+
+Batch, noise and dequantisation of a step are functions of (seed, step) only, so a run that is
+killed and resumed ends with the same bits as one that is not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from densityguide import data
+from densityguide.models.build import build, initialise
+from densityguide.training.config import Config
+from densityguide.training.importance import fresh
+from densityguide.training.loss import draws_of, levels, weighted_errors
+from densityguide.training.optimiser import moving_average, optimiser
+
+__all__ = ["TrainState", "indices", "initial_state", "update"]
+
+
+class TrainState(NamedTuple):
+    """Everything a step changes; `histogram` is empty unless the proposal learns."""
+
+    step: jax.Array
+    params: Any
+    ema: Any
+    moments: Any
+    histogram: Any = ()
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def initial_state(config: Config, shape: tuple[int, ...]) -> TrainState:
+    """Step 0, from the seed."""
+    module = build(config.model.kind, config.model.fields)
+    params = initialise(module, jax.random.fold_in(jax.random.key(config.seed), 0), shape)
+    copy = jax.tree.map(jnp.copy, params)
+    moments = optimiser(config.optimiser).init(params)
+    histogram = fresh() if config.loss.adapt else ()
+    return TrainState(jnp.zeros((), jnp.int32), params, copy, moments, histogram)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _permutation(count: int, seed: int, epoch: jax.Array) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), epoch)
+    return jax.random.permutation(key, count)
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.asarray(_permutation(count, seed, epoch))
+
+
+def indices(count: int, seed: int, step: int, batch: int) -> np.ndarray:
+    """Which of `count` samples make the batch of a step: every epoch is a fresh permutation of
+    (seed, epoch)."""
+    epoch, place = divmod(step, max(count // batch, 1))
+    return _order(count, seed, epoch)[(place * batch + np.arange(batch)) % count]
+
+
+def update(
+    config: Config,
+    grey: int,
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One optimiser step on a batch: integers with `grey` levels, or points if it is 0; with their
+    labels, for a network with classes."""
+    module = build(config.model.kind, config.model.fields)
+    step, settings = state.step, config.optimiser
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), 2), step)
+    key_data, key_loss = jax.random.split(key)
+    x0 = data.Dequantise(grey)(images, key_data) if grey else images
+    histogram = state.histogram or None
+    draws = draws_of(key_loss, x0, config.loss, labels, histogram)
+
+    def objective(params):
+        losses = weighted_errors(module.apply, params, x0, draws, config.loss)
+        return jnp.mean(losses), losses
+
+    (loss, losses), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+    change, moments = optimiser(settings).update(gradient, state.moments, state.params)
+    params = optax.apply_updates(state.params, change)
+    ema = moving_average(state.ema, params, step, settings.ema)
+    if histogram is not None:
+        histogram = levels(config.loss, histogram)[0].learn(draws.log_snr, losses)
+    metrics = {"loss": loss, "gradient": optax.tree.norm(gradient)}
+    return TrainState(step + 1, params, ema, moments, histogram or ()), metrics
