@@ -6,7 +6,7 @@ import pytest
 from densityguide import paths
 from densityguide.training.evaluate import denoising_report, nearest, nearest_report
 from densityguide.training.linear import fit_linear
-from densityguide.training.preview import grid, preview
+from densityguide.training.preview import preview
 
 PATH = paths.variance_preserving()
 
@@ -71,9 +71,3 @@ def test_preview_maps_gaussians_exactly():
     end = PATH.alpha(high) * mean + (start - PATH.alpha(low) * mean) * spread(high) / spread(low)
     expected = (end + PATH.sigma(high) ** 2 * score(end, high)) / PATH.alpha(high)
     np.testing.assert_allclose(found, expected, atol=1e-3)
-
-
-def test_grid_places_rows():
-    images = np.arange(4)[:, None, None, None] * np.ones((4, 2, 3, 1))
-    assert grid(images, 2).shape == (4, 6, 1)
-    np.testing.assert_array_equal(grid(images, 2)[::2, ::3, 0], [[0, 1], [2, 3]])
