@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from densityguide import data
 from densityguide.commands import folder
 from densityguide.commands.extras import needs_train
 
-__all__ = ["build"]
+__all__ = ["build", "sides"]
 
 
 def _ours(path: Path) -> bool:
@@ -23,21 +25,44 @@ def _ours(path: Path) -> bool:
         return False
 
 
-def build(name: str, out: Path, font: str | os.PathLike | None) -> None:
-    """Write ``out`` and print count, shape, levels, checksum and licence."""
+def build(
+    name: str,
+    out: Path,
+    font: str | os.PathLike | None,
+    shape: Sequence[int] = (),
+) -> None:
+    """Write ``out`` and print count, shape, levels, checksum and licence. ``name`` is one of
+    ``data.NAMES``, an npz file or a folder of pictures, which are cut to ``shape``."""
     folder.check_file(out, ours=_ours)
     with needs_train(f"the data set {name}"):
-        built = data.load(name, font)
+        built = data.load(name, font, shape, memory=math.inf)
     arrays = {
         "train": built.train,
         "heldout": built.heldout,
+        "labels": built.labels,
+        "heldout_labels": built.heldout_labels,
         "levels": np.asarray(built.levels),
         "checksum": np.asarray(built.checksum),
         "licence": np.asarray(built.licence),
     }
+    arrays = {key: value for key, value in arrays.items() if value is not None}
     folder.write(out.parent, {out.name: lambda path: folder.write_npz(path, arrays)})
-    print(f"{built.name}: {len(built.train)} training and {len(built.heldout)} held-out images")
-    print(f"shape:    {' x '.join(map(str, built.shape))}, uint8, {built.levels} levels")
+    kind = "images" if built.levels else "points"
+    print(f"{built.name}: {len(built.train)} training and {len(built.heldout)} held-out {kind}")
+    values = f"{built.train.dtype}, {built.levels} levels" if built.levels else built.train.dtype
+    print(f"shape:    {' x '.join(map(str, built.shape))}, {values}")
+    if built.labels is not None:
+        print(f"classes:  {int(built.labels.max()) + 1}")
     print(f"checksum: {built.checksum} (SHA-256)")
     print(f"licence:  {built.licence}")
     print(f"wrote     {out}")
+
+
+def sides(text: str) -> tuple[int, ...]:
+    """``"32x32x3"`` -> (32, 32, 3); ValueError for anything else."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"--shape must be HEIGHTxWIDTHxCHANNELS, as 32x32x3 (or x1 for grey), got {text!r}"
+        )
+    return tuple(map(int, parts))
