@@ -72,15 +72,8 @@ def cost(
 
     def program(**options: Any) -> Callable[..., sampling.Sample]:
         def one(flow: Flow, guidance: Guidance | None, noise: Noise | None, key: Array) -> Any:
-            key_latent, key_solve = jax.random.split(key)
-            return sampling.sample(
-                flow,
-                sampling.latent(flow, key_latent),
-                guidance=guidance,
-                noise=noise,
-                divergence=divergence,
-                key=key_solve,
-                **options,
+            return sampling.draw(
+                flow, key, guidance=guidance, noise=noise, divergence=divergence, **options
             )
 
         return jax.vmap(one, in_axes=(None, None, None, 0))

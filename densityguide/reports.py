@@ -13,7 +13,7 @@ from densityguide.alignment import score_alignment
 from densityguide.errors import require
 from densityguide.flows import Flow
 
-__all__ = ["AlignmentReport", "alignment_report", "wilson_interval"]
+__all__ = ["AlignmentReport", "align_one", "alignment_report", "summarise", "wilson_interval"]
 
 
 class AlignmentReport(NamedTuple):
@@ -35,6 +35,29 @@ def wilson_interval(successes: Array, count: Array, z: float = 1.959964) -> tupl
     centre = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * jnp.sqrt(rate * (1 - rate) / count + (z / (2 * count)) ** 2)
     return jnp.clip(centre - half, 0.0, 1.0), jnp.clip(centre + half, 0.0, 1.0)
+
+
+def align_one(
+    flow: Flow,
+    key: Array,
+    *,
+    direction: Callable[[Array], Array] | Array | None = None,
+    **options: Any,
+) -> tuple[Array, Array, Array]:
+    """``(value, cosine, status)`` of `score_alignment` at one latent of the prior."""
+    key_latent, key_trace = jax.random.split(key)
+    x = flow.prior.sample(key_latent)
+    along = direction(x) if callable(direction) else direction
+    out = score_alignment(flow, x, direction=along, **{"key": key_trace, **options})
+    return out.value, out.cosine, out.status
+
+
+def summarise(value: Array, cosine: Array, status: Array) -> AlignmentReport:
+    """The report on the alignments [n] of n latents; a failed one has no value, so it does not
+    count as aligned."""
+    passed = jnp.sum(value > 0)
+    low, high = wilson_interval(passed, jnp.asarray(len(value), value.dtype))
+    return AlignmentReport(passed / len(value), low, high, value, cosine, status)
 
 
 def alignment_report(
@@ -61,14 +84,7 @@ def alignment_report(
     require(isinstance(count, int) and count >= 1, f"count must be at least 1, got {count!r}")
 
     def one(key: Array) -> tuple[Array, Array, Array]:
-        key_latent, key_trace = jax.random.split(key)
-        x = flow.prior.sample(key_latent)
-        along = direction(x) if callable(direction) else direction
-        out = score_alignment(flow, x, direction=along, **{"key": key_trace, **options})
-        return out.value, out.cosine, out.status
+        return align_one(flow, key, direction=direction, **options)
 
     keys = jax.random.split(key, count)
-    value, cosine, status = jax.lax.map(one, keys, batch_size=min(batch, count))
-    passed = jnp.sum(value > 0)
-    low, high = wilson_interval(passed, jnp.asarray(count, value.dtype))
-    return AlignmentReport(passed / count, low, high, value, cosine, status)
+    return summarise(*jax.lax.map(one, keys, batch_size=min(batch, count)))

@@ -24,7 +24,7 @@ from densityguide.noise import Noise
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto
 
-__all__ = ["Sample", "decode", "latent", "sample", "trajectory"]
+__all__ = ["Sample", "decode", "draw", "latent", "sample", "trajectory"]
 
 UNMET_TOLERANCE = 1e-3  # nats below which a limited correction is not worth a status
 
@@ -63,6 +63,12 @@ def latent(flow: Flow, key: Array) -> Array:
     """One latent x_T from the flow's prior."""
     require(key is not None, "latent needs a key: pass jax.random.key(...)")
     return flow.prior.sample(key)
+
+
+def draw(flow: Flow, key: Array, **options: Any) -> Sample:
+    """A latent of the prior, decoded by `sample` with these options: one key serves both."""
+    key_latent, key_solve = jax.random.split(key)
+    return sample(flow, latent(flow, key_latent), key=key_solve, **options)
 
 
 def sample(

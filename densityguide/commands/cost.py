@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 from rich.console import Console
-from rich.table import Table
 
 from densityguide import guidance
-from densityguide.commands import draw, requests, source
+from densityguide.commands import blocks, requests, source, summary, tables
 from densityguide.commands.requests import Request
+from densityguide.commands.sample import default_count
 from densityguide.cost import cost
 
 __all__ = ["run", "show"]
 
 
-def run(request: Request) -> dict[str, Any]:
+def run(request: Request, texts: tuple[str, ...]) -> dict[str, Any]:
     """The report; ValueError or FileNotFoundError, one line, for what ``sample`` would refuse."""
     requests.check(request)
+    quantiles = requests.parse_q(texts)
     loaded = source.load(request.model, request.condition)
-    flow, settings = loaded.flow, requests.settings(request, loaded)
-    trace = draw.choose_trace(flow)
+    settings = requests.settings(request, loaded, count=default_count(loaded))
+    block = blocks.block_of(settings.count)
     found = cost(
-        flow,
-        guidance=guidance.quantile(settings.q[0]),
-        divergence=trace,
-        batch=settings.block,
-        steps=settings.steps,
-        solver=settings.solver,
+        loaded.flow,
+        guidance=guidance.quantile(quantiles[0]),
+        divergence=settings.trace,
+        batch=block,
+        **settings.options,
     )
-    blocks = settings.blocks * len(settings.q)
-    samples = blocks * settings.block  # the last block of a row may be longer than asked for
-    return {
-        "model": loaded.name,
-        "settings": settings.record() | {"trace": draw.trace_name(trace)},
+    calls = blocks.blocks_of(settings.count) * len(quantiles)
+    samples = calls * block  # the last block of a row may be longer than asked for
+    report = summary.heading(loaded, settings) | {
         "samples": samples,
         "evaluations_per_sample": found.evaluations,
         "tangents_per_sample": found.tangents,
@@ -43,9 +40,11 @@ def run(request: Request) -> dict[str, Any]:
         "flops": samples * found.flops,
         "memory_bytes": found.memory,
         "compile_seconds": found.compile_seconds,
-        "run_seconds": blocks * found.seconds,
-        "device": jax.devices()[0].device_kind,
+        "run_seconds": calls * found.seconds,
     }
+    report["settings"]["q"] = list(quantiles)
+    del report["settings"]["seed"]  # no seed costs more than another
+    return report
 
 
 def _scaled(value: float, unit: str) -> str:
@@ -61,14 +60,11 @@ def show(console: Console, report: dict[str, Any]) -> None:
     """Print the report as a table."""
     settings = report["settings"]
     console.print(
-        f"{report['model']}: {report['samples']} samples ({settings['count']} for each of "
-        f"{len(settings['q'])} q), {settings['solver']} x {settings['steps']} steps, "
-        f"trace {settings['trace']}, on {report['device']}",
-        highlight=False,
+        f"{tables.headline(report)}\n"
+        f"{report['samples']:,} samples, {settings['count']:,} for each of {len(settings['q'])} q, "
+        f"on {report['environment']['device']}"
     )
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for head in ("", "evaluations", "tangents", "in all"):
-        table.add_column(head, justify="left" if not head else "right", no_wrap=True)
+    table = tables.new("", "evaluations", "tangents", "in all")
     evaluations, tangents = report["evaluations_per_sample"], report["tangents_per_sample"]
     table.add_row("each sample", f"{evaluations:,}", f"{tangents:,}", "")
     table.add_row(
@@ -83,10 +79,9 @@ def show(console: Console, report: dict[str, Any]) -> None:
         f"{report['samples'] * tangents:,}",
         _scaled(report["flops"], "FLOP"),
     )
-    console.print(table, highlight=False)
+    console.print(table)
     console.print(
         f"Memory: {_scaled(report['memory_bytes'], 'B')}. "
         f"Seconds: about {report['run_seconds']:.1f} to run, and {report['compile_seconds']:.1f} "
-        "to compile, or to find it in the cache.",
-        highlight=False,
+        "to compile, or to find it in the cache."
     )

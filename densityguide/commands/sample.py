@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from densityguide import __version__, plotting
-from densityguide.commands import cache, draw, folder, requests, source, summary
-from densityguide.commands.draw import Settings
-from densityguide.commands.requests import Request
+from densityguide import guidance, plotting, sampling
+from densityguide.commands import blocks, folder, requests, source, summary
+from densityguide.commands.blocks import Compiled, Tick
+from densityguide.commands.requests import Request, Settings
 from densityguide.commands.source import Source
+from densityguide.flows import Flow
 from densityguide.sampling import Sample
 
-__all__ = ["Results", "run"]
+__all__ = ["Results", "compile_row", "default_count", "draw_row", "run"]
 
+COUNT, CLOUD = 8, 128  # pictures, points
 COLUMNS = 16  # widest picture
+PICTURES = 64  # decoded at a time
 
 
 class Results(NamedTuple):
@@ -31,32 +34,31 @@ class Results(NamedTuple):
     paths: list[Path]
 
 
-def run(request: Request, out: Path, progress: Callable[[int], Callable[[], None]]) -> Results:
-    """Sample, write into ``out`` and report.
+def run(
+    request: Request, texts: tuple[str, ...], out: Path, progress: Callable[[int], Tick]
+) -> Results:
+    """Sample at every q of ``texts``, write into ``out`` and report.
 
     ``progress(total)`` gives the function to call after each block. ValueError or
     FileNotFoundError, one line, before anything is written.
     """
     started = time.perf_counter()
     requests.check(request)
+    quantiles = requests.parse_q(texts)
     folder.check(out)
     loaded = source.load(request.model, request.condition)
-    flow, settings = loaded.flow, requests.settings(request, loaded)
+    flow, settings = loaded.flow, requests.settings(request, loaded, count=default_count(loaded))
     seconds = {"load": time.perf_counter() - started}
 
-    trace = draw.choose_trace(flow)
-    stored = cache.current()
-    before = cache.entries(stored)
-    compiled = draw.compile_row(flow, settings, trace)
-    seconds |= {"trace": compiled.trace_seconds, "compile": compiled.compile_seconds}
-    warm = None if stored is None else cache.entries(stored) == before
+    compiled = compile_row(flow, settings)
+    seconds |= compiled.seconds
 
     clock = time.perf_counter()
-    tick = progress(settings.blocks * len(settings.q))
+    tick = progress(blocks.blocks_of(settings.count) * len(quantiles))
     outs, row_seconds = [], []
-    for q in settings.q:
+    for q in quantiles:
         since = time.perf_counter()
-        outs.append(draw.draw_row(compiled, flow, settings, q, tick))
+        outs.append(draw_row(compiled, flow, settings, q, tick))
         row_seconds.append(time.perf_counter() - since)
     seconds["run"] = time.perf_counter() - clock
 
@@ -65,17 +67,17 @@ def run(request: Request, out: Path, progress: Callable[[int], Callable[[], None
     sizes = None if images is None else [_sizes(row) for row in images]
     rows = [
         summary.row(flow, q, out, None if sizes is None else sizes[index], row_seconds[index])
-        for index, (q, out) in enumerate(zip(settings.q, outs, strict=True))
+        for index, (q, out) in enumerate(zip(quantiles, outs, strict=True))
     ]
-    report = _report(loaded, settings, request, rows, outs, sizes, trace)
-    arrays = _arrays(settings, outs, images)
+    report = _report(loaded, settings, quantiles, rows, outs, sizes)
+    arrays = _arrays(settings, quantiles, outs, images)
     picture = _picture(loaded, rows, outs, images)
 
     def write_report(path: Path) -> None:
         seconds["write"] = time.perf_counter() - clock
         seconds["total"] = time.perf_counter() - started
         report["seconds"] = dict(seconds)
-        report["compilation_cache"] = {True: "warm", False: "cold", None: "off"}[warm]
+        report["compilation_cache"] = compiled.cache
         folder.write_json(path, summary.plain(report))
 
     paths = folder.write(
@@ -89,12 +91,55 @@ def run(request: Request, out: Path, progress: Callable[[int], Callable[[], None
     return Results(summary.plain(report), paths)
 
 
+def default_count(loaded: Source) -> int:
+    """Few pictures, or a cloud of points."""
+    return COUNT if loaded.is_image else CLOUD
+
+
+def compile_row(flow: Flow, settings: Settings) -> Compiled:
+    """The program of one block at any q."""
+
+    def one(flow: Flow, q: jax.Array, key: jax.Array) -> Sample:
+        # The same key in every row: rows differ by q alone, down to the probes.
+        return sampling.draw(
+            flow,
+            key,
+            guidance=guidance.quantile(q),
+            divergence=settings.trace,
+            **settings.options,
+        )
+
+    block = blocks.block_of(settings.count)
+    keys = jax.eval_shape(lambda: blocks.sample_keys(settings.seed, 0, block))
+    return blocks.compile_block(
+        one, (flow, jax.ShapeDtypeStruct((), jnp.result_type(float))), (keys,)
+    )
+
+
+def draw_row(compiled: Compiled, flow: Flow, settings: Settings, q: float, tick: Tick) -> Sample:
+    """``settings.count`` samples at one ``q``, as NumPy arrays with a leading axis."""
+
+    def keys(start: int, stop: int) -> tuple[jax.Array]:
+        return (blocks.sample_keys(settings.seed, start, stop),)
+
+    shared = (flow, jnp.asarray(q, jnp.result_type(float)))
+    return blocks.run(compiled, shared, keys, settings.count, tick)
+
+
 def _images(loaded: Source, outs: list[Sample]) -> list[np.ndarray] | None:
     """Integer images of every row; None for a model of something else."""
     if not loaded.is_image:
         return None
     # A failed sample has its last finite state, so this is defined for all.
-    return [np.asarray(loaded.pictures(out.x)) for out in outs]
+    return [
+        np.concatenate(
+            [
+                np.asarray(loaded.pictures(out.x[start : start + PICTURES]))
+                for start in range(0, len(out.x), PICTURES)
+            ]
+        )
+        for out in outs
+    ]
 
 
 def _sizes(images: np.ndarray) -> np.ndarray:
@@ -102,7 +147,10 @@ def _sizes(images: np.ndarray) -> np.ndarray:
 
 
 def _arrays(
-    settings: Settings, outs: list[Sample], images: list[np.ndarray] | None
+    settings: Settings,
+    quantiles: tuple[float, ...],
+    outs: list[Sample],
+    images: list[np.ndarray] | None,
 ) -> dict[str, np.ndarray]:
     """The arrays of samples.npz, each [rows, columns, ...]."""
     fields = ("x", "log_density", "standard_error", "unmet", "evaluations", "tangents", "status")
@@ -110,7 +158,7 @@ def _arrays(
     if images is not None:
         arrays["images"] = np.stack(images)
     arrays["noise_level"] = outs[0].noise_level[0]
-    arrays["q"] = np.asarray(settings.q)
+    arrays["q"] = np.asarray(quantiles)
     arrays["seed"] = np.asarray(settings.seed, np.uint32)
     return arrays
 
@@ -118,31 +166,14 @@ def _arrays(
 def _report(
     loaded: Source,
     settings: Settings,
-    request: Request,
+    quantiles: tuple[float, ...],
     rows: list[dict[str, Any]],
     outs: list[Sample],
     sizes: list[np.ndarray] | None,
-    trace: Any,
 ) -> dict[str, Any]:
     flow = loaded.flow
-    report = {
-        "program": folder.MARK,
-        "version": __version__,
-        "model": {
-            "name": loaded.name,
-            "shape": list(flow.shape),
-            "log_snr": [float(end) for end in flow.interval],
-            "noise_level": float(outs[0].noise_level[0]),
-            "levels": loaded.levels or None,
-        },
-        "settings": settings.record() | {"trace": draw.trace_name(trace)},
-        "rows": rows,
-        "environment": {
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind,
-        },
-    }
+    report = summary.heading(loaded, settings) | {"rows": rows}
+    report["settings"]["q"] = list(quantiles)
     if sizes is not None:
         surprise = -np.concatenate([out.log_density for out in outs])
         report["spearman_of_minus_log_p_with_png_bytes"] = summary.spearman(

@@ -15,6 +15,7 @@ import numpy as np
 
 from densityguide import models, worlds
 from densityguide.flows import Flow
+from densityguide.networks import Conditioned
 
 __all__ = ["Source", "load", "world_names"]
 
@@ -36,6 +37,11 @@ class Source(NamedTuple):
     def is_image(self) -> bool:
         """Whether samples are pictures."""
         return self.levels > 0
+
+    @property
+    def is_world(self) -> bool:
+        """Whether the density has a closed form."""
+        return self.flow.density is not None
 
 
 def _worlds() -> dict:
@@ -92,13 +98,21 @@ def _diffusers(spec: str, condition: str | None) -> Source:
 def load(spec: str, condition: str | None = None) -> Source:
     """The flow of ``emoji32``, ``digits8``, ``world:mixture``, ``diffusers:FOLDER`` or a model
     folder; ValueError or FileNotFoundError, one line, for anything else."""
+    if not spec.strip():
+        known = ", ".join(models.names())
+        raise ValueError(f"--model must name a model, got {spec!r}: try {known}, or a folder")
     if spec.startswith(DIFFUSERS):
         return _diffusers(spec, condition)
+    world = spec.startswith(PREFIX)
+    flow = _world(spec.removeprefix(PREFIX)) if world else models.load(spec)
     if condition is not None:
-        raise ValueError(f"--condition belongs to models of diffusers, {spec} takes none: drop it")
-    if spec.startswith(PREFIX):
-        return Source(spec, _world(spec.removeprefix(PREFIX)), 0)
-    flow = models.load(spec)
+        if not isinstance(flow.params, Conditioned):
+            raise ValueError(
+                f"--condition belongs to models trained with one, {spec} takes none: drop it"
+            )
+        flow = flow.given(_condition(condition))
+    if world:
+        return Source(spec, flow, 0)
     pictures = flow.transform is not None and len(flow.shape) == 3 and flow.shape[-1] in (1, 3)
     name = spec.rstrip("/").rsplit("/", 1)[-1]
     if not pictures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import platform
 from typing import Any
 
 import jax
@@ -11,12 +12,38 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from densityguide import __version__, tracking
+from densityguide.commands import folder
+from densityguide.commands.requests import Settings
+from densityguide.commands.source import Source
 from densityguide.data.transforms import nats_to_bits_per_dim
 from densityguide.flows import Flow
 from densityguide.sampling import Sample
 from densityguide.solve import Status
 
-__all__ = ["closed_form_error", "plain", "png_bytes", "row", "spearman"]
+__all__ = ["bits", "closed_form_error", "heading", "means", "plain", "png_bytes", "row"]
+__all__ += ["spearman", "statuses"]
+
+
+def heading(loaded: Source, settings: Settings | None = None) -> dict[str, Any]:
+    """What every report begins with."""
+    flow = loaded.flow
+    return {
+        "program": folder.MARK,
+        "version": __version__,
+        "model": {
+            "name": loaded.name,
+            "shape": list(flow.shape),
+            "log_snr": [float(end) for end in flow.interval],
+            "noise_level": float(tracking.noise_level(flow)),
+            "levels": loaded.levels or None,
+        },
+        "environment": {
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+        },
+    } | ({} if settings is None else {"settings": settings.record()})
 
 
 def png_bytes(image: np.ndarray) -> int:
@@ -48,47 +75,56 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b) / scale if scale > 0 else math.nan
 
 
-def _bits(flow: Flow, nats: np.ndarray) -> np.ndarray:
+def bits(flow: Flow, nats: np.ndarray) -> np.ndarray:
     """Bits per dimension: of the integer data where a transform is declared."""
     if flow.transform is None:
         return nats_to_bits_per_dim(nats, flow.size)
     return flow.transform.bits_per_dim(nats, flow.size)
 
 
-def row(
-    flow: Flow, q: float, out: Sample, sizes: np.ndarray | None, seconds: float
-) -> dict[str, Any]:
-    """Means over the samples of one q that ended finite.
+def means(flow: Flow, log_density: np.ndarray, standard_error: np.ndarray) -> dict[str, Any]:
+    """Means over the samples that ended with a finite log p.
 
     ``standard_error`` is that of the trace estimate of the mean, not the spread of samples.
     """
-    fine = np.isfinite(out.log_density)
+    fine = np.isfinite(log_density)
     count = int(fine.sum())
-    log_density = out.log_density[fine].astype(np.float64)
-    error = out.standard_error[fine].astype(np.float64)
-    some = count > 0
-    mean = float(log_density.mean()) if some else math.nan
-    se = math.sqrt(float((error**2).sum())) / count if some else math.nan
-    bits_each_nat = 1.0 / (flow.size * math.log(2.0))
+    values = log_density[fine].astype(np.float64)
+    errors = standard_error[fine].astype(np.float64)
+    mean = float(values.mean()) if count else math.nan
+    se = math.sqrt(float((errors**2).sum())) / count if count else math.nan
     return {
-        "q": q,
         "samples": len(fine),
         "failed": len(fine) - count,
         "log_density_nats": mean,
         "standard_error_nats": se,
-        "between_samples_nats": float(log_density.std(ddof=1)) if count > 1 else math.nan,
-        "bits_per_dim": float(_bits(flow, np.asarray(mean))),
-        "standard_error_bits_per_dim": se * bits_each_nat,
-        "png_bytes": None if sizes is None else float(sizes[fine].mean()) if some else math.nan,
-        "unmet_nats": float(out.unmet[fine].mean()) if some else math.nan,
-        "evaluations": int(out.evaluations[0]),
-        "tangents": int(out.tangents[0]),
-        "seconds": seconds,
-        "status": _status(out.status),
+        "between_samples_nats": float(values.std(ddof=1)) if count > 1 else math.nan,
+        "bits_per_dim": float(bits(flow, np.asarray(mean))),
+        "standard_error_bits_per_dim": se / (flow.size * math.log(2.0)),
     }
 
 
-def _status(status: np.ndarray) -> dict[str, int]:
+def row(
+    flow: Flow, q: float, out: Sample, sizes: np.ndarray | None, seconds: float
+) -> dict[str, Any]:
+    """What was found at one q."""
+    fine = np.isfinite(out.log_density)
+    some = bool(fine.any())
+    return (
+        {"q": q}
+        | means(flow, out.log_density, out.standard_error)
+        | {
+            "png_bytes": None if sizes is None else float(sizes[fine].mean()) if some else math.nan,
+            "unmet_nats": float(out.unmet[fine].mean()) if some else math.nan,
+            "evaluations": int(out.evaluations[0]),
+            "tangents": int(out.tangents[0]),
+            "seconds": seconds,
+            "status": statuses(out.status),
+        }
+    )
+
+
+def statuses(status: np.ndarray) -> dict[str, int]:
     """How many samples carry each status."""
     counts = {flag.name: int(((status & int(flag)) != 0).sum()) for flag in Status if flag}
     return {name: count for name, count in counts.items() if count}

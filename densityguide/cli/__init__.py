@@ -1,0 +1,54 @@
+"""The command line: ``densityguide sample``, ``density``, ``align``, ``verify``, ``cost``, and what
+makes a model.
+
+Bad input ends in one line on stderr and exit status 2; Ctrl-C in status 130. Anything else that
+goes wrong is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from densityguide.cli import measure, train  # noqa: F401  (they add their commands to the app)
+from densityguide.cli.app import app
+
+__all__ = ["app", "main"]
+
+PACKAGE = str(Path(__file__).parent.parent)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether the package itself raised this, as it does for bad input."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    try:
+        status = int(app(arguments, prog_name="densityguide", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        if status == 130:  # typer's own reading of Ctrl-C
+            print("interrupted", file=sys.stderr)
+        return status
+    except (ValueError, FileNotFoundError) as error:
+        if not _is_ours(error):
+            raise
+        message = str(error)
+    except BrokenPipeError:  # the reader, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except typer.TyperException as error:  # unknown options, missing values
+        message = error.format_message()
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2

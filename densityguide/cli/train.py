@@ -1,0 +1,80 @@
+"""Commands that make a model: ``train``, ``export``, ``data``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from densityguide.cli.app import app, data_app
+from densityguide.cli.options import Font, examples
+
+__all__: list[str] = []
+
+
+@app.command(
+    epilog=examples(
+        "train --config configs/digits8.toml",
+        "train --config configs/emoji32.toml --out runs/emoji32",
+    )
+)
+def train(
+    config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration in TOML.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Run folder; a run in it is resumed. [default: runs/NAME]"
+        ),
+    ] = None,
+    font: Font = None,
+    stop_at: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after this step, resumable.")
+    ] = None,
+) -> None:
+    """Train a network, or go on with a run that was stopped."""
+    from densityguide.commands import training
+
+    training.train(config, out, font, stop_at)
+
+
+@app.command(epilog=examples("export runs/emoji32 emoji32", "sample --model ./emoji32"))
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder to write.")],
+    storage: Annotated[str, typer.Option(metavar="DTYPE", help="float16 or float32.")] = "float16",
+    samples: Annotated[
+        int, typer.Option(metavar="N", help="Samples for the card's figures; 0 for none.")
+    ] = 64,
+    font: Font = None,
+) -> None:
+    """Turn a training run into a model folder: weights and card."""
+    from densityguide.commands import training
+
+    training.export(run, folder, storage, samples, font)
+
+
+@data_app.command(
+    epilog=examples("data emoji", "data emoji --font NotoColorEmoji.ttf --out emoji32.npz")
+)
+def emoji(
+    font: Font = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path("emoji32.npz"),
+) -> None:
+    """32x32 colour emoji from the Noto Color Emoji font."""
+    from densityguide.commands import dataset
+
+    dataset.build("emoji32", out, font)
+
+
+@data_app.command(epilog=examples("data digits", "data digits --out digits8.npz"))
+def digits(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path("digits8.npz"),
+) -> None:
+    """8x8 handwritten digits from scikit-learn."""
+    from densityguide.commands import dataset
+
+    dataset.build("digits8", out, None)
+
+
+app.add_typer(data_app, name="data", help="Build a data set and print its size and checksum.")
