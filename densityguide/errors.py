@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["concrete", "count", "floating", "number", "require", "scalar", "state"]
+__all__ = ["concrete", "count", "floating", "number", "require", "scalar", "shape_of", "state"]
 
 
 def require(condition: bool, message: str) -> None:
@@ -66,6 +66,19 @@ def count(value: Any, least: int, name: str) -> int:
     if whole < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     return whole
+
+
+def shape_of(value: Any, name: str) -> tuple[int, ...]:
+    """A static shape: any sequence of positive integers."""
+    try:
+        shape = tuple(operator.index(size) for size in value)
+    except TypeError:
+        shape = (0,)
+    if min(shape, default=1) < 1:
+        raise ValueError(
+            f"{name} must be a tuple of positive integers, got {value!r}: e.g. (2,) or (32, 32, 3)"
+        )
+    return shape
 
 
 def floating(value: Any, name: str, what: str) -> Array:

@@ -20,8 +20,9 @@ from jax.typing import ArrayLike
 
 from densityguide import clocks, predictions, priors
 from densityguide.divergence import linearise
-from densityguide.errors import concrete, number, require
-from densityguide.networks import Conditioned, alike, connect
+from densityguide.errors import concrete, number, require, shape_of
+from densityguide.frameworks import framework_of
+from densityguide.networks import Conditioned, alike, check_edm, connect
 from densityguide.paths import Path
 
 __all__ = ["Calibration", "Flow", "Local", "cnf", "diffusion", "evaluate"]
@@ -245,15 +246,16 @@ def diffusion(
         channels_first: the network takes [C, H, W]; the flow stays [H, W, C].
 
     Raises:
-        ValueError: unknown prediction, falling range, or a network whose output does not have
-            the shape of its input.
+        ValueError: unknown prediction, falling range, EDM's preconditioning on another path, or a
+            network whose output does not have the shape of its input.
     """
     predictions.check(prediction, path)
+    check_edm(apply, path, prediction)
     require(callable(clock), f"clock must be a function of log-SNR, got {clock!r}")
     network, params = connect(
         apply, params, condition=condition, batched=batched, channels_first=channels_first
     )
-    shape = tuple(int(n) for n in shape)
+    shape = shape_of(shape, "shape")
     ends = _interval(log_snr, "log_snr", rising=True)
     field = _Diffusion(network, path, prediction, clock)
     prior = priors.normal(shape, path.sigma(ends[0]))
@@ -291,10 +293,16 @@ def cnf(
     layout = {"condition": condition, "batched": batched, "channels_first": channels_first}
     network, known = connect(velocity, params, name="velocity", **layout)
     if score is not None:
+        framework = framework_of(score)
+        require(
+            framework is None,
+            f"score must be a function (params, x, t), got a module of {framework}, whose weights "
+            "would be lost: put them into params= and call it in a function",
+        )
         require(callable(score), f"score must be a function (params, x, t), got {score!r}")
         score = dataclasses.replace(network, function=score)
     priors.check(prior)
-    shape = tuple(int(n) for n in shape)
+    shape = shape_of(shape, "shape")
     ends = _interval(interval, "interval", rising=False)
     field = _Cnf(network, score)
     flow = Flow(known, ends, prior, field, shape, transform=transform, has_score=score is not None)

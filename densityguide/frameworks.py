@@ -16,7 +16,7 @@ import jax
 
 from densityguide.errors import require
 
-__all__ = ["unpack"]
+__all__ = ["framework_of", "unpack"]
 
 
 def unpack(network: Any, params: Any, name: str = "apply") -> tuple[Callable[..., Any], Any]:
@@ -32,7 +32,7 @@ def unpack(network: Any, params: Any, name: str = "apply") -> tuple[Callable[...
         not isinstance(network, type),
         f"{name} must be a function or a module, got the class {network!r}: make one of it",
     )
-    kind = _kind(network)
+    kind = framework_of(network)
     if kind is None:
         require(callable(network), f"{name} must be a function (params, x, t), got {network!r}")
         return network, params
@@ -50,8 +50,9 @@ def unpack(network: Any, params: Any, name: str = "apply") -> tuple[Callable[...
     return _nnx(network) if kind == "nnx" else _equinox(network)
 
 
-def _kind(network: Any) -> str | None:
-    """By the classes' home, so that no framework is imported for somebody who does not use it."""
+def framework_of(network: Any) -> str | None:
+    """linen, nnx, equinox or None: by the classes' home, so that no framework is imported for
+    somebody who does not use it."""
     homes = {"flax.linen": "linen", "flax.nnx": "nnx", "equinox": "equinox"}
     for base in type(network).__mro__:
         for home, kind in homes.items():

@@ -13,8 +13,9 @@ from jax import Array
 
 from densityguide.errors import number, require
 from densityguide.frameworks import unpack
+from densityguide.paths import Path
 
-__all__ = ["Conditioned", "Network", "alike", "connect", "edm", "preconditioned"]
+__all__ = ["Conditioned", "Network", "alike", "check_edm", "connect", "edm", "preconditioned"]
 
 
 class Conditioned(NamedTuple):
@@ -135,3 +136,14 @@ def edm(network: Any, sigma_data: float = 0.5) -> Any:
     fine = known.ndim == 0 and bool((known > 0) & jnp.isfinite(known))
     require(fine, f"sigma_data must be a positive number, got {sigma_data}")
     return _Edm(network, float(sigma_data))
+
+
+def check_edm(network: Any, path: Path, prediction: str) -> None:
+    """ValueError where `edm` was put around a network of another path or prediction."""
+    if isinstance(network, _Edm):
+        require(
+            path.name == "variance_exploding" and prediction == "data",
+            "edm(...) predicts data on the variance exploding path, got "
+            f"prediction={prediction!r} on {path.name}: pass "
+            'path=densityguide.paths.variance_exploding() and prediction="data"',
+        )

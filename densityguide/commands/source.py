@@ -98,9 +98,6 @@ def _diffusers(spec: str, condition: str | None) -> Source:
 def load(spec: str, condition: str | None = None) -> Source:
     """The flow of ``emoji32``, ``digits8``, ``world:mixture``, ``diffusers:FOLDER`` or a model
     folder; ValueError or FileNotFoundError, one line, for anything else."""
-    if not spec.strip():
-        known = ", ".join(models.names())
-        raise ValueError(f"--model must name a model, got {spec!r}: try {known}, or a folder")
     if spec.startswith(DIFFUSERS):
         return _diffusers(spec, condition)
     world = spec.startswith(PREFIX)

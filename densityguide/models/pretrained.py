@@ -28,6 +28,9 @@ def names() -> list[str]:
 
 def folder_of(name_or_folder: str | os.PathLike) -> Path:
     """Folder of a shipped model or an exported run; ValueError naming the nearest known name."""
+    if not str(name_or_folder).strip():  # which Path takes for the current folder
+        known = ", ".join(names())
+        raise ValueError(f"expected the name or the folder of a model, got none: try {known}")
     # A bare name is a shipped model first; anything else is a path: ./digits8 is the user's own.
     if str(name_or_folder) in names():
         return FOLDER / str(name_or_folder)
