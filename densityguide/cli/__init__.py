@@ -14,7 +14,7 @@ from pathlib import Path
 
 import typer
 
-from densityguide.cli import measure, train  # noqa: F401  (they add their commands to the app)
+from densityguide.cli import jobs, measure, train  # noqa: F401  (they add their commands to the app)
 from densityguide.cli.app import app
 
 __all__ = ["app", "main"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from densityguide.commands import folder
 from densityguide.commands.extras import needs_train
 
-__all__ = ["export", "train"]
+__all__ = ["export", "train", "train_tables"]
 
 
 def _is_run(path: Path) -> bool:
@@ -28,11 +29,28 @@ def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None
         if stop_at is not None and stop_at < 1:
             raise ValueError(f"--stop-at must be at least 1, got {stop_at}")
         folder.check(out, ours=_is_run)
-        state = training.train(settings, out, font=font, stop_at=stop_at)
-    wanted = min(settings.optimiser.steps, stop_at or settings.optimiser.steps)
-    if int(state.step) < wanted:  # a signal: what follows in a shell script must not go on
-        raise KeyboardInterrupt
+        if not _train(settings, out, font, stop_at):
+            raise KeyboardInterrupt  # a signal: what follows in a shell script must not go on
+
+
+def train_tables(values: dict[str, Any], out: Path) -> bool:
+    """Train with these settings; False if a signal stopped it before the end."""
+    with needs_train("training"):
+        from densityguide import training
+
+        settings = training.from_dict(values)
+        folder.check(out, ours=_is_run)
+        return _train(settings, out, None, None)
+
+
+def _train(settings: Any, out: Path, font: Path | None, stop_at: int | None) -> bool:
+    from densityguide import training
+
+    state = training.train(settings, out, font=font, stop_at=stop_at)
+    if int(state.step) < min(settings.optimiser.steps, stop_at or settings.optimiser.steps):
+        return False
     print(f"step {int(state.step)} in {out}: densityguide export {out} FOLDER makes a model of it")
+    return True
 
 
 def export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> None:

@@ -1,0 +1,101 @@
+"""``densityguide run``: thin wiring of densityguide.jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from densityguide import jobs
+from densityguide.commands import tables
+from densityguide.jobs import config, hosts
+from densityguide.jobs.preemption import Preempted
+from densityguide.jobs.progress import shown
+from densityguide.jobs.storage import StorageError
+
+__all__ = ["STOPPED", "UNWRITABLE", "run", "show"]
+
+UNWRITABLE, STOPPED = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
+
+
+def run(
+    path: Path, out: str, overrides: Sequence[str], **others: Any
+) -> tuple[int, dict[str, Any] | None]:
+    """(exit status, summary): the summary on the leading process of a job that was finished.
+
+    ``others`` are those of `hosts.join`. ValueError or FileNotFoundError, one line, for bad input.
+    """
+    job = config.read(path, overrides)
+    if isinstance(job, dict):
+        return _train(job, out, others)
+    here = hosts.join(**others)  # before anything touches a device
+    try:
+        summary = jobs.run(job, out, here=here, progress=shown(path.stem, here.process))
+    except Preempted as stop:
+        print(stop, file=sys.stderr)
+        return STOPPED, None
+    except StorageError as error:
+        print(
+            f"error: {error}: make room or choose another --out, then start again; what is "
+            "finished is kept",
+            file=sys.stderr,
+        )
+        return UNWRITABLE, None
+    return 0, summary if here.leads else None
+
+
+def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> tuple[int, None]:
+    """Training keeps checkpoints in place of shards."""
+    from densityguide.commands import training
+
+    if any(others.values()):
+        raise ValueError("expected training on one host: leave out --distributed and its kin")
+    return (0 if training.train_tables(values, Path(out)) else STOPPED), None
+
+
+def show(summary: dict[str, Any]) -> None:
+    """The summary for people."""
+    if "pass_rate" in summary:
+        heads, row = ALIGNMENT, _alignment
+    elif "rows" in summary:
+        heads, row = (summary["guidance"] or "model", *LOG_DENSITY, "unmet"), _sampled
+    else:
+        heads, row = LOG_DENSITY, _measured
+    table = tables.new(*heads, "status", words=("status",))
+    for found in summary.get("rows", [summary]):
+        names = ", ".join(f"{name} {count:,}" for name, count in found["status"].items())
+        table.add_row(*row(found), names or "ok")
+    tables.console().print(table)
+
+
+ALIGNMENT = ("latents", "aligned", "95 % interval", "median cosine", "median value (nats)")
+LOG_DENSITY = ("samples", "failed", "log p (nats)", "sd between samples", "bits/dim")
+
+
+def _alignment(found: dict[str, Any]) -> tuple[str, ...]:
+    low, high = found["interval_95"]
+    return (
+        f"{found['samples']:,}",
+        f"{found['pass_rate']:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        tables.number(found["median_cosine"], 3),
+        tables.number(found["median_value"], 1),
+    )
+
+
+def _sampled(found: dict[str, Any]) -> tuple[str, ...]:
+    value = "plain" if found["value"] is None else f"{found['value']:g}"
+    if "log_density_nats" not in found:  # no trace was asked for
+        return (value, *["-"] * len(LOG_DENSITY), "-")
+    return (value, *_measured(found), tables.number(found["unmet_nats"], 2))
+
+
+def _measured(found: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{found['samples']:,}",
+        f"{found['failed']:,}",
+        tables.with_error(found["log_density_nats"], found["standard_error_nats"], 2),
+        tables.number(found["between_samples_nats"], 2),
+        tables.with_error(found["bits_per_dim"], found["standard_error_bits_per_dim"], 4),
+    )

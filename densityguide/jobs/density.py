@@ -1,0 +1,94 @@
+"""Log-density of a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from densityguide import data, likelihood
+from densityguide.commands import source, summary
+from densityguide.flows import Flow
+from densityguide.jobs.config import Density
+from densityguide.jobs.work import Arrays, Work, arrays_digest, options, sample_key, seed_key
+
+__all__ = ["prepare"]
+
+
+def prepare(job: Density) -> Work:
+    """ValueError or FileNotFoundError, one line, for a model or data that are not there or do not
+    fit each other."""
+    loaded = source.load(job.model, job.condition or None)
+    dataset = data.load(job.data, shape=job.shape)
+    samples = getattr(dataset, job.part)
+    _check(job, loaded, dataset)
+    if job.count > len(samples):
+        raise ValueError(
+            f"expected count up to {len(samples)}, the {job.part} part of {job.data}, got "
+            f"{job.count}: 0 takes all"
+        )
+    solving, trace = options(job, loaded)
+
+    def point(flow: Flow, x: jax.Array, key: jax.Array) -> dict[str, Any]:
+        out = likelihood.log_density(flow, x, divergence=trace, key=key, **solving)
+        return {
+            "log_density": out.value,
+            "standard_error": out.standard_error,
+            "status": out.status,
+            "evaluations": out.evaluations,
+            "tangents": out.tangents,
+        }
+
+    def image(flow: Flow, x: jax.Array, key: jax.Array) -> dict[str, Any]:
+        out = likelihood.bits_per_dim(
+            flow, x[None], key, draws=job.draws, divergence=trace, **solving
+        )
+        nats = flow.size * np.log(2.0)
+        scale = float(flow.transform.log_jacobian(flow.size))
+        return {
+            "log_density": -out.value[0] * nats - scale,
+            "bits_per_dim": out.value[0],
+            "standard_error": out.standard_error[0] * nats,
+            "status": out.status[0],
+            "evaluations": out.evaluations[0],
+            "tangents": out.tangents[0],
+        }
+
+    measure = image if dataset.levels else point
+
+    def one(shared: tuple[Flow, jax.Array], x: jax.Array, index: jax.Array) -> dict[str, Any]:
+        flow, key = shared
+        return measure(flow, x, sample_key(key, index))
+
+    def inputs(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(samples[indices]), indices.astype(np.uint32)
+
+    def summarise(found: Arrays) -> dict[str, Any]:
+        means = summary.means(loaded.flow, found["log_density"], found["standard_error"])
+        return means | {"status": summary.statuses(found["status"])}
+
+    return Work(
+        one,
+        (loaded.flow, seed_key(job.seed)),
+        job.count or len(samples),
+        inputs,
+        lambda found: found,
+        ("log_density", "standard_error", "status"),
+        summarise,
+        {"model": arrays_digest(loaded.flow), "data": dataset.checksum},
+    )
+
+
+def _check(job: Density, loaded: source.Source, dataset: data.Dataset) -> None:
+    if dataset.shape != loaded.flow.shape:
+        raise ValueError(
+            f"{job.model} takes {list(loaded.flow.shape)}, {job.data} holds {list(dataset.shape)}: "
+            "choose a model of these data"
+        )
+    levels = getattr(loaded.flow.transform, "levels", 0)
+    if dataset.levels != levels:
+        raise ValueError(
+            f"{job.model} was made for {levels} grey levels, {job.data} has {dataset.levels}: "
+            "choose a model of these data"
+        )

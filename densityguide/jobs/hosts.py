@@ -1,0 +1,77 @@
+"""Several processes, on one or many hosts, on JAX's own runtime (``jax.distributed``)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+__all__ = ["Hosts", "agree", "join", "wait"]
+
+
+class Hosts(NamedTuple):
+    """This process among all."""
+
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one writes what there is one of."""
+        return self.process == 0
+
+
+def join(
+    *,
+    automatic: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> Hosts:
+    """Meet the other processes, before any device is touched.
+
+    ``automatic`` asks SLURM, Kubernetes, Open MPI or the TPU runtime who they are; by hand, say the
+    coordinator's ``host:port``, how many processes there are and which this one is. With none of
+    these the process is alone.
+
+    ValueError, one line, for half of that, or if the others are not found.
+    """
+    by_hand = (coordinator, processes, process)
+    if all(value is None for value in by_hand):
+        if not automatic:
+            return Hosts()
+    elif any(value is None for value in by_hand) or automatic:
+        raise ValueError(
+            "expected --coordinator, --processes and --process together, or --distributed alone"
+        )
+    else:
+        if not 0 <= process < processes:
+            raise ValueError(f"expected --process in 0 .. {processes - 1}, got {process}")
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"cannot meet the other processes: {reason}") from None
+    return Hosts(jax.process_index(), jax.process_count())
+
+
+def agree(hosts: Hosts, problem: str | None) -> None:
+    """Go on together or not at all: ValueError on every process if any has a problem."""
+    if hosts.processes > 1:
+        import numpy as np
+        from jax.experimental import multihost_utils
+
+        problems = multihost_utils.process_allgather(np.asarray(problem is not None))
+        if problem is None and problems.any():
+            which = ", ".join(str(index) for index in np.flatnonzero(problems))
+            problem = f"process {which} cannot start; its own message says why"
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def wait(done: Callable[[], bool], seconds: float = 1.0) -> None:
+    """Until it is so. A process that died is noticed by the runtime, which then ends this one."""
+    while not done():
+        time.sleep(seconds)

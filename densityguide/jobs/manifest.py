@@ -1,0 +1,71 @@
+"""manifest.json: what the job is, where it ran and, when it is finished, all its shards."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+from upath import UPath
+
+from densityguide import __version__, settings
+from densityguide.jobs import storage
+
+__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished"]
+
+NAME, SUMMARY = "manifest.json", "summary.json"
+PROGRAM = "densityguide run"
+
+
+def environment() -> dict[str, str]:
+    """What the last bits of a result may depend on."""
+    return {
+        "densityguide": __version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": jax.local_devices()[0].device_kind,
+    }
+
+
+def begin(path: UPath, job: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """The manifest to go on with: a new one, or that of the same job begun before.
+
+    ValueError for a folder of other files, of another job (saying which setting changed), or whose
+    model or data changed since.
+    """
+    known = storage.read_json(path / NAME)
+    if not isinstance(known, dict) or known.get("program") != PROGRAM:
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+        if any(name != storage.LOCK for name in names):
+            raise ValueError(
+                f"{path} holds files but no {NAME} of a job: choose another --out, or an empty one"
+            )
+        known = {"program": PROGRAM, "job": job, "facts": facts, "environments": []}
+    changed = settings.differences(known["job"], job)
+    if changed:
+        raise ValueError(
+            f"{path} holds another job ({'; '.join(changed)}): set it back, or choose another --out"
+        )
+    for name, was in known["facts"].items():
+        if facts.get(name) != was:
+            raise ValueError(
+                f"the {name} changed since the job in {path} was begun: choose another --out"
+            )
+    here = environment()
+    others = [entry for entry in known["environments"] if entry != here]
+    return known | {"environments": [*others, here], "finished": False}
+
+
+def finish(
+    path: UPath, manifest: dict[str, Any], shards: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
+    """Write the summary, then the manifest with every shard in it: the job is done."""
+    storage.write_json(path / SUMMARY, summary)
+    storage.write_json(path / NAME, manifest | {"finished": True, "shards": shards})
+
+
+def is_finished(path: UPath) -> bool:
+    """Whether `finish` has been."""
+    return bool((storage.read_json(path / NAME) or {}).get("finished"))

@@ -1,0 +1,100 @@
+"""How far a job is: a bar on a terminal, JSON lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+__all__ = ["Progress", "shown", "silent"]
+
+Record = dict[str, Any]
+Tick = Callable[[Record], None]
+Progress = Callable[[int, int], AbstractContextManager[Tick]]
+
+
+@contextmanager
+def silent(total: int, done: int) -> Iterator[Tick]:
+    """Nothing."""
+    yield lambda record: None
+
+
+def shown(name: str, process: int = 0) -> Progress:
+    """A progress for `run`: ``progress(total, done)`` gives ``tick(record)`` for every shard."""
+    console = Console(stderr=True)
+    return _bar(name, console) if console.is_terminal else _lines(process)
+
+
+def _bar(name: str, console: Console) -> Progress:
+    @contextmanager
+    def progress(total: int, done: int) -> Iterator[Tick]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=console, speed_estimate_period=600.0) as bar:
+            task = bar.add_task(f"{name}: compiling", total=total, completed=done, speed="")
+            rate = _rate()
+
+            def tick(record: Record) -> None:
+                samples = record["stop"] - record["start"]
+                speed = f"{rate(samples):.3g} samples/s"
+                bar.update(task, advance=samples, description=name, speed=speed)
+
+            yield tick
+
+    return progress
+
+
+def _lines(process: int) -> Progress:
+    @contextmanager
+    def progress(total: int, done: int) -> Iterator[Tick]:
+        rate, count = _rate(), done
+
+        def tick(record: Record) -> None:
+            nonlocal count
+            samples = record["stop"] - record["start"]
+            count += samples
+            speed = rate(samples)
+            line = {
+                "process": process,
+                "shard": record["shard"],
+                "done": count,
+                "of": total,
+                "failed": record["failed"],
+                "samples_per_second": float(f"{speed:.4g}"),
+                "seconds_left": round((total - count) / speed),
+            }
+            print(json.dumps(line), flush=True)
+
+        yield tick
+
+    return progress
+
+
+def _rate() -> Callable[[int], float]:
+    """``rate(samples)`` after each shard: samples a second so far, compilation included at first
+    and left out once there is more to go by."""
+    started = time.perf_counter()
+    after_first: float | None = None
+    seen = 0
+
+    def rate(samples: int) -> float:
+        nonlocal after_first, seen
+        now = time.perf_counter()
+        if after_first is None:
+            after_first = now
+            return samples / max(now - started, 1e-9)
+        seen += samples
+        return seen / max(now - after_first, 1e-9)
+
+    return rate

@@ -1,0 +1,113 @@
+"""Run a job to its end, or to the next interruption: what is done is never done again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from math import ceil
+from typing import Any
+
+import jax
+import numpy as np
+from upath import UPath
+
+from densityguide import parallel
+from densityguide.commands.summary import plain
+from densityguide.jobs import alignment, arrays, config, density, hosts, manifest, sampling, storage
+from densityguide.jobs.config import Job
+from densityguide.jobs.hosts import Hosts
+from densityguide.jobs.preemption import interruptible
+from densityguide.jobs.progress import Progress, silent
+from densityguide.jobs.shards import Plan, Shard
+from densityguide.jobs.work import Work
+
+__all__ = ["run"]
+
+PREPARE: dict[type, Callable[[Any], Work]] = {
+    config.Sampling: sampling.prepare,
+    config.Density: density.prepare,
+    config.Alignment: alignment.prepare,
+}
+
+
+def run(
+    job: Job,
+    out: str | os.PathLike,
+    *,
+    here: Hosts = Hosts(),  # noqa: B008  (immutable)
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Finish the job in folder ``out`` and return its summary.
+
+    Shards that are there, whole and unchanged, are left alone; the others are computed on all local
+    devices, this process taking its share (``here``, from `hosts.join`). The folder ends with
+    shards/000000.npz and so on, a record beside each, summary.json, and manifest.json.
+
+    Raises:
+        ValueError, FileNotFoundError: bad settings, a folder of another job or in use.
+        storage.StorageError: the disk is full or not writable. What was finished stays.
+        preemption.Preempted: SIGTERM arrived. What was finished stays.
+    """
+    path = storage.folder(out)
+    with ExitStack() as stack:
+        problem = None
+        try:
+            config.check(job)
+            arrays.check(job.output.format)
+            if here.leads:
+                stack.enter_context(storage.locked(path))
+            work = PREPARE[type(job)](job)
+            begun = manifest.begin(path, config.record(job), work.facts)
+        except (ValueError, FileNotFoundError) as error:
+            problem = str(error)
+        hosts.agree(here, problem)
+        stack.enter_context(interruptible())
+        plan = Plan(path / "shards", work.count, job.output.shard, job.output.format)
+        if here.leads:
+            storage.sweep(plan.folder)
+            storage.sweep(path)
+        todo = [shard for shard in plan.share(*here) if not plan.is_done(shard.number)]
+        for shard in todo:  # a record of a damaged shard must not pass for a finished one
+            plan.discard(shard.number)
+        hosts.agree(here, None)
+        if here.leads and (todo or not manifest.is_finished(path)):
+            storage.write_json(path / manifest.NAME, begun)
+        own = sum(shard.stop - shard.start for shard in plan.share(*here))
+        left = sum(shard.stop - shard.start for shard in todo)
+        with progress(own, own - left) as tick:
+            for shard, found in _computed(work, job, todo):
+                tick(plan.write(shard, work.finish(found)))
+        if here.leads:
+            hosts.wait(lambda: all(plan.record(n) for n in range(plan.shards)))
+            if todo or not manifest.is_finished(path):
+                _finish(path, plan, work, begun)
+        else:
+            hosts.wait(lambda: manifest.is_finished(path))
+        return storage.read_json(path / manifest.SUMMARY)
+
+
+def _computed(
+    work: Work, job: Job, todo: list[Shard]
+) -> Iterator[tuple[Shard, dict[str, np.ndarray]]]:
+    """Every shard's results, in order; later shards are computed while the caller writes one."""
+    block = job.output.block
+
+    def blocks() -> Iterator[tuple[Any, ...]]:
+        for shard in todo:
+            for start in range(shard.start, shard.stop, block):
+                # Blocks end with their shard, so that a sample's place in one never changes.
+                yield work.inputs(np.minimum(np.arange(start, start + block), shard.stop - 1))
+
+    results = parallel.stream(work.one, work.shared, blocks())
+    for shard in todo:
+        size = shard.stop - shard.start
+        parts = [next(results) for _ in range(ceil(size / block))]
+        yield shard, jax.tree.map(lambda *some, n=size: np.concatenate(some)[:n], *parts)
+
+
+def _finish(path: UPath, plan: Plan, work: Work, begun: dict[str, Any]) -> None:
+    parts = [arrays.read(plan.path(number), work.small) for number in range(plan.shards)]
+    together = {name: np.concatenate([part[name] for part in parts]) for name in work.small}
+    records = [plan.record(number) for number in range(plan.shards)]
+    manifest.finish(path, begun, records, plain(work.summarise(together)))

@@ -1,0 +1,95 @@
+"""Settings from TOML: frozen dataclasses, unknown keys refused with the nearest known one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+
+__all__ = ["build", "differences", "override", "read"]
+
+T = TypeVar("T")
+
+
+def read(path: str | os.PathLike) -> dict[str, Any]:
+    """The tables of a TOML file; FileNotFoundError or ValueError, one line each."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a configuration file, {path} does not exist")
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"expected TOML in {path}: {error}") from None
+
+
+def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """The tables with ``"table.key=value"`` put in; a value is TOML, or else a string."""
+    result = _copy(values)
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise ValueError(f"expected KEY=VALUE to override a setting, got {text!r}")
+        *tables, key = name.split(".")
+        inner = result
+        for table in tables:
+            inner = inner.setdefault(table, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"expected a table {table} to override {name}, it is {inner!r}")
+        inner[key] = _value(value.strip())
+    return result
+
+
+def build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The dataclass ``kind`` of these tables; ValueError, one line, naming the nearest key for an
+    unknown one."""
+    _check_keys(kind, values, "")
+    try:
+        return dacite.from_dict(
+            kind, dict(values), dacite.Config(cast=[tuple], type_hooks={float: float}, strict=True)
+        )
+    except dacite.DaciteError as error:
+        raise ValueError(f"bad configuration: {error}") from None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
+    """Each setting that differs, as ``"table.key was 1, is 2"``."""
+    found = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{where}{key}.")
+        elif before != after:
+            found.append(f"{where}{key} was {before!r}, is {after!r}")
+    return found
+
+
+def _check_keys(kind: type, values: Mapping[str, Any], where: str) -> None:
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key, value in values.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1, 0.0)[0]
+            raise ValueError(f"unknown configuration key {where}{key}: did you mean {near!r}?")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ValueError(f"expected a table [{where}{key}], got {key} = {value!r}")
+            _check_keys(hints[key], value, f"{where}{key}.")
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
