@@ -24,7 +24,7 @@ def prepare(job: Sampling) -> Work:
     loaded = source.load(job.model, job.condition or None)
     if job.images and loaded.pictures is None:
         raise ValueError(f"{job.model} makes no pictures: set images = false")
-    solving, trace = options(job, loaded)
+    solving, trace = options(job, loaded, noisy=job.noise.level > 0)
     make = getattr(guiding, job.guidance.kind) if job.guidance.kind else None
     added = _noise(job)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from densityguide import solve
 from densityguide.commands import requests
 from densityguide.commands.requests import Request
 from densityguide.commands.source import Source
@@ -49,16 +50,20 @@ def sample_key(key: jax.Array, index: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, index)
 
 
-def options(job: Job, loaded: Source) -> tuple[dict[str, Any], Trace | None]:
+def options(
+    job: Job, loaded: Source, *, noisy: bool = False
+) -> tuple[dict[str, Any], Trace | None]:
     """Options of the solve, and its trace; what is not set fits the model, as in
     ``densityguide sample``."""
-    solving = job.solve
-    given = Request(job.model, steps=solving.steps or None, solver=solving.solver or None)
+    solving, solver = job.solve, job.solve.solver or None
+    if solver is None and noisy:
+        solver = solve.solver_name(solve.default_solver(loaded.flow, noise_form="stratonovich"))
+    given = Request(job.model, steps=solving.steps or None, solver=solver)
     fitting = requests.settings(given, loaded, count=1)
     chosen = fitting.options
     if solving.rtol or solving.atol:
         chosen = {"rtol": solving.rtol, "atol": solving.atol}
-        chosen |= {"solver": fitting.solver} if solving.solver else {}
+        chosen |= {"solver": fitting.solver} if solver else {}
         require(
             not solving.steps,
             f"expected solve.steps or solve.rtol, got both ({solving.steps} and {solving.rtol})",

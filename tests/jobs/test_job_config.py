@@ -1,0 +1,101 @@
+"""Settings of jobs: read, overridden, refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from densityguide import settings
+from densityguide.jobs import config
+from densityguide.jobs.config import Guidance, Sampling
+
+TEXT = """
+kind = "sample"
+model = "world:gaussian"
+count = 8
+[guidance]
+kind = "quantile"
+values = [0.4, 0.6]
+"""
+CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").rglob("*.toml"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "job.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_read(path):
+    expected = Sampling("world:gaussian", 8, guidance=Guidance("quantile", (0.4, 0.6)))
+    assert config.read(path) == expected
+
+
+def test_every_key_can_be_overridden(path):
+    job = config.read(path, ["count=16", "output.shard = 128", "guidance.values=[0.7]", "model=m"])
+    assert (job.count, job.output.shard, job.guidance.values, job.model) == (16, 128, (0.7,), "m")
+
+
+def test_record_is_what_was_read(path):
+    job = config.read(path)
+    record = config.record(job)
+    assert record.pop("kind") == "sample"
+    assert config.check(settings.build(Sampling, record)) == job
+
+
+def test_differences_name_the_key(path):
+    one, two = (config.record(config.read(path, given)) for given in ([], ["solve.steps=9"]))
+    assert settings.differences(one, two) == ["solve.steps was 0, is 9"]
+    assert settings.differences(one, one) == []
+
+
+def test_shipped_jobs_can_be_read():
+    kinds = {"sample", "density", "alignment"}
+    jobs = [path for path in CONFIGS if settings.read(path).get("kind") in kinds]
+    assert len(jobs) >= 5
+    for path in jobs:
+        config.read(path)
+        first = path.read_text().splitlines()[0]
+        assert first.startswith("# "), f"{path}: a comment says what it is for"
+        assert f"configs/{path.name}" in path.read_text(), f"{path}: the command is written in it"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("kind=dance", "expected kind = one of sample, density, alignment, train"),
+        ("cuont=3", "unknown configuration key cuont: did you mean 'count'"),
+        ("guidance.vaules=[1.0]", "unknown configuration key guidance.vaules"),
+        ("guidance=3", r"expected a table \[guidance\]"),
+        ("count=0", "expected count in 1"),
+        ("count=many", "bad configuration"),
+        ("seed=-1", "expected seed in 0"),
+        ("solve.steps=-1", "expected solve.steps"),
+        ("solve.solver=rk99", "rk99"),
+        ("solve.rtol=-1.0", "expected solve.rtol >= 0"),
+        ("solve.divergence=guess", "expected solve.divergence among auto"),
+        ("solve.probes=1", "expected solve.probes in 2"),
+        ("output.shard=12", "multiple of output.block.*set shard = 16"),
+        ("output.format=hdf5", "expected output.format among npz, zarr"),
+        ("guidance.kind=", "expected guidance.kind beside its values"),
+        ("guidance.kind=magic", "expected guidance.kind among quantile"),
+        ("guidance.values=[]", "expected guidance.values, got none"),
+        ("guidance.values=[1.0]", "expected guidance.values between 0 and 1"),
+        ("noise.band=[1.0]", "expected noise.band"),
+        ("states=false", "expected images or states"),
+        ("model.a=1", "expected a table model"),
+        ("count", "expected KEY=VALUE"),
+    ],
+)
+def test_refusals(path, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        config.read(path, [change])
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_and_no_toml(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        config.read(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("= 3")
+    with pytest.raises(ValueError, match="expected TOML"):
+        config.read(tmp_path / "bad.toml")

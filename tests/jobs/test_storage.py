@@ -1,0 +1,99 @@
+"""Files are there whole or not at all, and damage is noticed."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+from upath import UPath
+
+from densityguide.jobs import arrays, storage
+
+ARRAYS = {
+    "x": np.arange(24, dtype=np.float32).reshape(4, 3, 2),
+    "status": np.zeros(4, np.int32),
+    "images": np.full((4, 2, 2, 1), 200, np.uint8),
+}
+
+
+@pytest.fixture(params=["local", "memory"])
+def place(request, tmp_path):
+    if request.param == "local":
+        yield storage.folder(tmp_path / "out")
+        return
+    place = storage.folder(f"memory://{tmp_path}/out")
+    yield place
+    place.fs.store.clear()
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.zarr"])
+def test_arrays_round_trip(place, name):
+    first = arrays.write(place / name, ARRAYS)
+    assert arrays.digest(place / name) == first
+    found = arrays.read(place / name, list(ARRAYS))
+    for key, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[key], array)
+        assert found[key].dtype == array.dtype
+    assert arrays.write(place / name, ARRAYS) == first
+    assert arrays.write(place / name, {"x": ARRAYS["x"] + 1}) != first
+    assert [entry.name for entry in place.iterdir()] == [name]
+
+
+def test_damage_changes_the_digest(tmp_path):
+    for name in ("a.npz", "a.zarr"):
+        path = UPath(tmp_path / name)
+        written = arrays.write(path, ARRAYS)
+        part = path if name == "a.npz" else path / "x" / "0.0.0"
+        part.write_bytes(part.read_bytes()[:-1])
+        assert arrays.digest(path) != written
+    assert arrays.digest(UPath(tmp_path / "none.npz")) is None
+    assert arrays.digest(UPath(tmp_path / "none.zarr")) is None
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, call):
+    path = storage.folder(tmp_path) / "a.json"
+    storage.write_json(path, {"version": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(storage.StorageError, match="No space left on device"):
+        storage.write_json(path, {"version": 2})
+    assert storage.read_json(path) == {"version": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_half_written_files_are_swept_away(tmp_path):
+    (tmp_path / f".a.npz.123{storage.PART}").write_bytes(b"half")
+    (tmp_path / f".a.zarr.xyz{storage.PART}").mkdir()
+    (tmp_path / "a.npz").write_bytes(b"whole")
+    storage.sweep(storage.folder(tmp_path))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_damaged_json_counts_as_none(place):
+    storage.write(place / "a.json", b'{"version": ')
+    assert storage.read_json(place / "a.json") is None
+    assert storage.read_json(place / "none.json") is None
+
+
+def test_a_folder_is_held_once(tmp_path):
+    place = storage.folder(tmp_path / "new" / "out")
+    with (
+        storage.locked(place),
+        pytest.raises(ValueError, match="another run is at work"),
+        storage.locked(place),
+    ):
+        pass
+    with storage.locked(place):
+        pass
+
+
+def test_refusals(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        storage.folder(tmp_path / "file")
+    with pytest.raises(ValueError, match="expected a folder or an address"):
+        storage.folder("nowhere://bucket/job")
