@@ -12,7 +12,9 @@ __all__ = ["shown"]
 
 
 @contextmanager
-def shown(name: str, start: int, total: int, wanted: bool) -> Iterator[Callable[..., None]]:
+def shown(
+    name: str, parameters: int, start: int, total: int, wanted: bool
+) -> Iterator[Callable[..., None]]:
     """``tick(step, line)`` after every step; `line` is the newest record of the log, or None."""
     if not wanted:
         yield lambda step, line=None: None
@@ -35,11 +37,12 @@ def shown(name: str, start: int, total: int, wanted: bool) -> Iterator[Callable[
         TextColumn("{task.fields[speed]}"),
         TimeLeft(elapsed_when_finished=True),
     )
+    console.print(f"{name}: {parameters:,} parameters, steps {start} to {total}", highlight=False)
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"{name}: compiling", total=total, completed=start, loss="", speed="")
+        task = bar.add_task("compiling", total=total, completed=start, loss="", speed="")
 
         def tick(step: int, line: dict[str, Any] | None = None) -> None:
-            bar.update(task, completed=step, description=name)
+            bar.update(task, completed=step, description="training")
             if line is not None:
                 speed = f"{line['images_per_second']:.0f} images/s"
                 bar.update(task, loss=f"loss {line['loss']:.4f}", speed=speed)

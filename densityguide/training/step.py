@@ -63,15 +63,33 @@ def indices(count: int, seed: int, step: int, batch: int) -> np.ndarray:
     return _order(count, seed, epoch)[(place * batch + np.arange(batch)) % count]
 
 
+def _share(tree: Any, axis: str) -> Any:
+    """The samples of this device: equal parts, in the order of the devices."""
+    number, place = jax.lax.axis_size(axis), jax.lax.axis_index(axis)
+
+    def own(a):
+        size = a.shape[0] // number
+        return jax.lax.dynamic_slice_in_dim(a, place * size, size)
+
+    return jax.tree.map(own, tree)
+
+
 def update(
     config: Config,
     grey: int,
     state: TrainState,
     images: jax.Array,
     labels: jax.Array | None = None,
+    *,
+    axis: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step on a batch: integers with `grey` levels, or points if it is 0; with their
-    labels, for a network with classes."""
+    labels, for a network with classes.
+
+    Over several devices, each of which is given the whole batch, `axis` names them: every device
+    draws the same noise for all samples, which is cheap, takes its share of them through the
+    network, and adds its part to the gradient.
+    """
     module = build(config.model.kind, config.model.fields)
     step, settings = state.step, config.optimiser
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), 2), step)
@@ -80,11 +98,16 @@ def update(
     histogram = state.histogram or None
     draws = draws_of(key_loss, x0, config.loss, labels, histogram)
 
+    own_x0, own_draws = (x0, draws) if axis is None else _share((x0, draws), axis)
+
     def objective(params):
-        losses = weighted_errors(module.apply, params, x0, draws, config.loss)
+        losses = weighted_errors(module.apply, params, own_x0, own_draws, config.loss)
         return jnp.mean(losses), losses
 
     (loss, losses), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+    if axis is not None:
+        loss, gradient = jax.lax.pmean((loss, gradient), axis)
+        losses = jax.lax.all_gather(losses, axis, tiled=True)
     change, moments = optimiser(settings).update(gradient, state.moments, state.params)
     params = optax.apply_updates(state.params, change)
     ema = moving_average(state.ema, params, step, settings.ema)

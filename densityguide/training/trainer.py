@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import data
+from densityguide import data, parallel
 from densityguide.data.stream import ahead
+from densityguide.models.build import size
 from densityguide.training import checkpoints
 from densityguide.training.config import Config
 from densityguide.training.optimiser import learning_rate
@@ -25,9 +27,29 @@ from densityguide.training.step import TrainState, indices, initial_state, updat
 
 __all__ = ["load_data", "train"]
 
-# One compiled program per configuration, also when `train` is called again.
+Devices = Sequence[jax.Device]
+
 _update = jax.jit(update, static_argnums=(0, 1), donate_argnums=2)
 _take = jax.jit(lambda arrays, index: jax.tree.map(lambda a: a[index], arrays))
+
+
+@lru_cache(maxsize=8)
+def _stepper(config: Config, grey: int, devices: tuple[jax.Device, ...]) -> Callable[..., Any]:
+    """``step(state, images, labels)`` on these devices; one program per configuration, also when
+    `train` is called again."""
+    if len(devices) == 1:
+        return partial(_update, config, grey)
+    return parallel.together(partial(update, config, grey, axis=parallel.AXIS), devices=devices)
+
+
+def _checked(devices: Devices | None, batch: int) -> tuple[jax.Device, ...]:
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    if not devices or batch % len(devices):
+        raise ValueError(
+            f"expected optimiser.batch divisible by the {len(devices)} devices, got {batch}: "
+            "change it, or pass fewer devices"
+        )
+    return devices
 
 
 def load_data(config: Config, font: str | os.PathLike | None = None) -> data.Dataset:
@@ -89,6 +111,7 @@ def train(
     font: str | os.PathLike | None = None,
     callback: Callable[[TrainState], None] | None = None,
     progress: bool = True,
+    devices: Devices | None = None,
 ) -> TrainState:
     """Train `config` in folder `out` until `config.optimiser.steps`, or `stop_at` if earlier.
 
@@ -97,9 +120,14 @@ def train(
     `decay`, which is how a run is shortened or extended and still ends annealed. SIGTERM and SIGINT
     save and return. `callback(state)` runs after each checkpoint. `progress` shows a bar with loss,
     images/s and time left on a terminal or in a notebook, and elsewhere prints the lines of the
-    log. ValueError when `out` holds a run and `resume` is false, or a run of another network.
+    log.
+
+    Each of `devices` (default: all local ones) takes an equal share of the batch. Batch and noise
+    do not depend on their number, and a run may be resumed on another. ValueError when `out` holds
+    a run and `resume` is false, a run of another network or on other data, or when the batch cannot
+    be shared equally.
     """
-    out = Path(out)
+    out, devices = Path(out), _checked(devices, config.optimiser.batch)
     dataset = load_data(config, font)
     labels = _labels(config, dataset)
     state = initial_state(config, dataset.shape)
@@ -113,14 +141,15 @@ def train(
     checkpoints.write_config(out, config, dataset)
     total = min(config.optimiser.steps, stop_at or config.optimiser.steps)
     start = int(state.step)
+    advance, state = _stepper(config, dataset.levels, devices), _place(state, devices)
     with (
         _Stop() as stop,
         open(out / "log.jsonl", "a", encoding="utf-8") as log,
-        shown(config.name, start, total, progress) as tick,
+        shown(config.name, size(state.params), start, total, progress) as tick,
     ):
         clock, since, losses = time.perf_counter(), start, []
         for step, batch in enumerate(_batches(config, dataset, labels, start, total), start):
-            state, metrics = _update(config, dataset.levels, state, *batch)
+            state, metrics = advance(state, *_place(batch, devices))
             losses.append(metrics["loss"])
             done, line = step + 1, None
             last = done == total or stop.asked
@@ -146,13 +175,20 @@ def train(
                     )
             tick(done, line)
             if done % config.checkpoint_steps == 0 or last:
-                checkpoints.save(out, state)
-                picture(out / "samples" / f"{done:08d}.png", config, state.ema, dataset)
+                alone = jax.device_put(state, devices[0])
+                checkpoints.save(out, alone)
+                picture(out / "samples" / f"{done:08d}.png", config, alone.ema, dataset)
                 if callback is not None:
-                    callback(state)
+                    callback(alone)
             if stop.asked:
                 break
-    return state
+    return jax.device_put(state, devices[0])
+
+
+def _place(tree: Any, devices: tuple[jax.Device, ...]) -> Any:
+    if len(devices) == 1:
+        return jax.device_put(tree, devices[0])
+    return parallel.replicate(tree, devices)
 
 
 def _labels(config: Config, dataset: data.Dataset) -> np.ndarray | None:

@@ -19,6 +19,10 @@ BASE = {"name": "a", "data": "digits8"}
         ({"optimiser": {"steps": 0}}, "expected steps > 0"),
         ({"optimiser": {"ema": 7.0}}, r"expected ema in \[0, 1\)"),
         ({"optimiser": {"warmup": -5}}, "expected warmup >= 0"),
+        ({"loss": {"adapt": 1.0}}, r"expected adapt in \[0, 1\)"),
+        ({"loss": {"weighting": "elbo"}}, r"expected loss\.weighting quality or likelihood"),
+        ({"loss": {"weighting": "likelihood", "error": "v"}}, r"expected loss\.error empty"),
+        ({"preview": -1}, "expected preview >= 0"),
         ({"loss": {"log_snr": [3.0, -3.0]}}, "low < high"),
     ],
 )
@@ -46,7 +50,10 @@ def test_files(tmp_path):
         configs.read(tmp_path / "bad.toml")
 
 
-@pytest.mark.parametrize("name", ["emoji32", "digits8"])
+FOLDER = Path(__file__).parents[2] / "configs"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.toml") if "[optimiser]" in path.read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_shipped_configurations_read(name):
-    folder = Path(__file__).parents[2] / "configs"
-    assert configs.read(folder / f"{name}.toml").name == name
+    assert configs.read(FOLDER / f"{name}.toml").name == name

@@ -2,24 +2,31 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import densityguide as dg
 from densityguide.models import pretrained
 from densityguide.training import export, from_dict, train
 from densityguide.training.loss import kept_labels
 from densityguide.training.optimiser import learning_rate
-from densityguide.training.trainer import batch_of, initial_state
+from densityguide.training.progress import shown
+from densityguide.training.step import indices, initial_state
 
 TINY = from_dict(
     {
         "name": "tiny",
         "data": "digits8",
+        "preview": 0,
         "model": {"kind": "mlp", "fields": {"width": 16, "depth": 1, "embedding": 16}},
+        "loss": {"adapt": 0.5},
         "optimiser": {"steps": 6, "batch": 8, "warmup": 2, "decay": 3},
         "checkpoint_steps": 2,
         "log_steps": 2,
@@ -50,7 +57,14 @@ def test_resume_is_bit_identical_and_exports(tmp_path):
     with pytest.raises(ValueError, match=r"expected the \[model\] of the run"):
         train(other, tmp_path / "whole", progress=False)
 
-    card = export(tmp_path / "whole", tmp_path / "model", storage="float32", samples=2)
+    fixed = dataclasses.replace(TINY, loss=dataclasses.replace(TINY.loss, adapt=0.0))
+    with pytest.raises(ValueError, match=r"expected loss\.adapt as in the run"):
+        train(fixed, tmp_path / "whole", progress=False)
+    assert whole.histogram.counts.sum() > 40
+
+    card = export(
+        tmp_path / "whole", tmp_path / "model", storage="float32", samples=2, calibration=8
+    )
     module, params, again = pretrained.load(tmp_path / "model")
     same(params, whole.ema)
     assert again == dataclasses.replace(card, evaluation=again.evaluation, **_jsoned(card))
@@ -74,11 +88,64 @@ def test_a_signal_saves_and_stops(tmp_path):
 
 
 def test_every_epoch_visits_each_image_once():
-    images = jnp.arange(20)
-    batches = [batch_of(images, 0, jnp.asarray(step), 5) for step in range(8)]
+    batches = [indices(20, 0, step, 5) for step in range(8)]
     for epoch in (batches[:4], batches[4:]):
         assert sorted(np.concatenate(epoch)) == list(range(20))
     assert not np.array_equal(batches[0], batches[4])
+
+
+@pytest.mark.slow
+def test_files_read_ahead_train_the_same_bits_as_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "album").mkdir()
+    for index in range(60):
+        pixels = rng.integers(0, 256, (9, 7, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "album" / f"{index}.png")
+    kept = dataclasses.replace(TINY, data=str(tmp_path / "album"), shape=(8, 8, 1), preview=8)
+    lazy = dataclasses.replace(kept, memory=0.0)
+    whole = train(kept, tmp_path / "kept", progress=False)
+    train(lazy, tmp_path / "lazy", stop_at=3, progress=False)
+    same(whole, train(lazy, tmp_path / "lazy", progress=False))
+    picture = Image.open(tmp_path / "kept" / "samples" / "00000006.png")
+    assert picture.size == (8 * 64, 64)
+    pixels = (tmp_path / "album" / "3.png").read_bytes()
+    (tmp_path / "album" / "4.png").write_bytes(pixels)
+    with pytest.raises(ValueError, match="expected the run's own data"):
+        train(kept, tmp_path / "kept", progress=False)
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one_does(tmp_path):
+    script = Path(__file__).with_name("devices.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    report = json.loads(done.stdout)
+    print(report)
+    assert report["two are one"]
+    np.testing.assert_allclose(*report["losses"], rtol=1e-4)
+    assert report["resume is exact"]
+    assert report["other devices go on"]
+    assert "divisible by the 3 devices" in report["refusal"]
+
+
+def test_a_run_is_shown_as_json_lines_or_as_a_bar(capsys, monkeypatch):
+    line = {"step": 2, "loss": 0.25, "images_per_second": 1234.5}
+
+    def show():
+        with shown("tiny", 4321, 0, 2, True) as tick:
+            tick(1)
+            tick(2, line)
+        return capsys.readouterr()
+
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert json.loads(show().out) == line
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    seen = show()
+    assert seen.out == ""
+    for words in ("4,321 parameters, steps 0 to 2", "2/2", "loss 0.2500", "1234 images/s"):
+        assert words in seen.err
 
 
 def test_learning_rate_phases_and_replanning():
