@@ -77,4 +77,49 @@ def digits(
     dataset.build("digits8", out, None)
 
 
+@data_app.command(epilog=examples("data photos", "data photos --out photos16.npz"))
+def photos(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path(
+        "photos16.npz"
+    ),
+) -> None:
+    """16x16 patches of scikit-learn's two photographs."""
+    from densityguide.commands import dataset
+
+    dataset.build("photos16", out, None)
+
+
+@data_app.command(epilog=examples("data points spiral", "data points moons --out moons2d.npz"))
+def points(
+    shape: Annotated[str, typer.Argument(metavar="SHAPE", help="spiral, moons or rings.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write. [default: SHAPE2d.npz]")
+    ] = None,
+) -> None:
+    """Points in the plane whose density is known."""
+    from densityguide.commands import dataset
+
+    name = dataset.plane(shape)
+    dataset.build(name, out or Path(f"{name}.npz"), None)
+
+
+@data_app.command(
+    epilog=examples("data images holiday --shape 32x32x3", "data images holiday.npz --out new.npz")
+)
+def images(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A folder of pictures, or an npz file.")
+    ],
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="HxWxC", help="Cut and scale a folder's pictures to it."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path("images.npz"),
+) -> None:
+    """Pictures of your own, checked and split for training."""
+    from densityguide.commands import dataset
+
+    dataset.build(dataset.own(source), out, None, dataset.sides(shape))
+
+
 app.add_typer(data_app, name="data", help="Build a data set and print its size and checksum.")

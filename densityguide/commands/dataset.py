@@ -14,7 +14,7 @@ from densityguide import data
 from densityguide.commands import folder
 from densityguide.commands.extras import needs_train
 
-__all__ = ["build", "sides"]
+__all__ = ["build", "own", "plane", "sides"]
 
 
 def _ours(path: Path) -> bool:
@@ -58,11 +58,30 @@ def build(
     print(f"wrote     {out}")
 
 
-def sides(text: str) -> tuple[int, ...]:
-    """``"32x32x3"`` -> (32, 32, 3); ValueError for anything else."""
+def own(source: Path) -> str:
+    """The path of data of one's own; FileNotFoundError without any."""
+    if not source.exists():
+        raise FileNotFoundError(
+            f"expected a folder of pictures or an npz file, {source} does not exist"
+        )
+    return str(source.resolve())
+
+
+def sides(text: str | None) -> tuple[int, ...]:
+    """``"32x32x3"`` -> (32, 32, 3), nothing for None; ValueError for anything else."""
+    if text is None:
+        return ()
     parts = text.lower().split("x")
     if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(
             f"--shape must be HEIGHTxWIDTHxCHANNELS, as 32x32x3 (or x1 for grey), got {text!r}"
         )
     return tuple(map(int, parts))
+
+
+def plane(shape: str) -> str:
+    """``"spiral"`` -> ``"spiral2d"``; ValueError for a shape that is not there."""
+    names = [name.removesuffix("2d") for name in data.NAMES if name.endswith("2d")]
+    if shape not in names:
+        raise ValueError(f"SHAPE must be {', '.join(names[:-1])} or {names[-1]}, got {shape!r}")
+    return f"{shape}2d"

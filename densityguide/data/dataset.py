@@ -80,10 +80,9 @@ def load(
         return Dataset(name=Path(name).stem, checksum=checksum(both), **parts)
     if Path(name).is_dir() or os.sep in name:
         return Dataset(name=Path(name).name, **folder.read(name, shape, memory))
-    near = difflib.get_close_matches(name, NAMES, 1) or list(NAMES)
-    raise ValueError(
-        f"expected a data set, an npz file or a folder, got {name!r}: did you mean {near[0]!r}?"
-    )
+    near = difflib.get_close_matches(name, NAMES, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"built in are {', '.join(NAMES)}"
+    raise ValueError(f"expected a data set, an npz file or a folder, got {name!r}: {hint}")
 
 
 def _built_in(name: str, font: str | os.PathLike | None) -> Dataset:
