@@ -10,7 +10,7 @@ from PIL import Image
 import densityguide as dg
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
-import dial  # noqa: E402
+import dial
 
 
 def test_it_sweeps_forth_and_back(tmp_path):

@@ -81,6 +81,13 @@ def test_commands_fail_as_written(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_two_commands_come_first():
+    first = pages.blocks((ROOT / "README.md").read_text("utf-8"))[0].code
+    assert first == (
+        'pip install -e . && densityguide sample\npip install -e ".[test]" && pytest\n'
+    )
+
+
 def test_every_status_is_explained():
     text = (DOCS / "errors.md").read_text("utf-8")
     assert [s.name for s in dg.Status if s and f"`{s.name}`" not in text] == []
