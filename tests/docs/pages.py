@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import densityguide as dg
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 NOT_RUN = "# not run: "
 
 
@@ -119,14 +119,16 @@ def differences(seen: str, written: str) -> list[str]:
 
 
 def _value(number: str) -> float:
-    return float(number.replace(",", ""))
+    return float(number.replace(",", "").rstrip("%"))
 
 
 def _unit(number: str) -> float:
     """One unit of the last digit of ``number``; 0 for whole numbers, which are counts."""
-    mantissa, _, exponent = number.partition("e")
+    if number.lstrip("+-").replace(",", "").isdigit():
+        return 0.0
+    mantissa, _, exponent = number.rstrip("%").partition("e")
     digits = len(mantissa.partition(".")[2])
-    return 1.0001 * 10.0 ** (int(exponent or 0) - digits) if digits or exponent else 0.0
+    return 1.0001 * 10.0 ** (int(exponent or 0) - digits)
 
 
 def rewrite(path: Path) -> None:

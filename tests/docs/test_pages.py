@@ -112,6 +112,7 @@ def test_every_page_is_in_the_menu():
         ("33 forward passes", "34 forward passes", False),
         ("1e-3 nats", "1.2e-3 nats", False),
         ("(8, 8, 1)", "(8,  8, 1)", True),
+        ("75% positive", "76% positive", True),
         ("OK", "UNMET", False),
     ],
 )
