@@ -15,7 +15,7 @@ from pathlib import Path
 import typer
 
 from densityguide.cli import jobs, measure, train  # noqa: F401  (they add their commands to the app)
-from densityguide.cli.app import app
+from densityguide.cli.program import app
 
 __all__ = ["app", "main"]
 
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not _is_ours(error):
             raise
         message = str(error)
-    except BrokenPipeError:  # the reader, `head` say, has had enough
+    except BrokenPipeError:  # the reader, `head` say, has had enough; 1 is typer's status for it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 1
     except typer.TyperException as error:  # unknown options, missing values
         message = error.format_message()
     except (KeyboardInterrupt, typer.Abort):

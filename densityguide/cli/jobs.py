@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from densityguide.cli.app import app, print_json
+from densityguide.cli.program import app, print_json
 from densityguide.cli.options import Json, examples
 
 __all__ = ["run"]

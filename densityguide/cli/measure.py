@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from densityguide.cli.app import app, print_json
 from densityguide.cli.options import (
     DIAL,
     Array,
@@ -24,6 +23,7 @@ from densityguide.cli.options import (
     Steps,
     examples,
 )
+from densityguide.cli.program import app, print_json
 
 __all__: list[str] = []
 
@@ -120,7 +120,7 @@ def density(
     epilog=examples(
         "align",
         "align --model digits8 --count 1000 --json",
-        "align --model world:mixture --direction score --direction latent",
+        "align --model digits8 --direction score --direction latent",
         "align --direction mask.npy --out alignment.npz",
     )
 )

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from densityguide.cli.app import app, data_app
 from densityguide.cli.options import Font, examples
+from densityguide.cli.program import app, data_app
 
 __all__: list[str] = []
 

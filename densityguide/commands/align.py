@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +44,7 @@ def run(
     started = time.perf_counter()
     requests.check(request)
     if out is not None:
-        folder.check_file(out, ours=_ours)
+        folder.check_file(out, ours=folder.holds("direction", "value", "cosine", "status"))
     loaded = source.load(request.model, request.condition)
     flow = loaded.flow
     vectors = [_direction(name, flow) for name in directions]
@@ -130,14 +129,6 @@ def _row(name: str, aligned: reports.AlignmentReport) -> dict[str, Any]:
         "mean_cosine": float(aligned.cosine[fine].mean()) if fine.any() else np.nan,
         "status": summary.statuses(aligned.status),
     }
-
-
-def _ours(path: Path) -> bool:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {"direction", "value", "cosine", "status"} <= set(stored.files)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return False
 
 
 def _write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +59,7 @@ def run(
     requests.check(request)
     requests.check_range("--draws", draws, 2, 10_000)
     if out is not None:
-        folder.check_file(out, ours=_ours)
+        folder.check_file(out, ours=folder.holds("names", *_Measured._fields))
     loaded = source.load(request.model, request.condition)
     given = inputs.open_inputs(paths, array, loaded).first(request.count)
     settings = requests.settings(request, loaded, count=given.count)._replace(count=given.count)
@@ -159,14 +158,6 @@ def _report(
 
 def _names(status: np.ndarray) -> list[str]:
     return [flag.name for flag in Status if flag and int(status) & flag]
-
-
-def _ours(path: Path) -> bool:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {"names", *_Measured._fields} <= set(stored.files)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return False
 
 
 def _write(out: Path | None, given: Inputs, settings: Settings, measured: _Measured) -> list[Path]:

@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["MARK", "check", "check_file", "write", "write_json", "write_npz"]
+__all__ = ["MARK", "check", "check_file", "holds", "write", "write_json", "write_npz"]
 
 MARK = "densityguide"
 REPORT = "report.json"
@@ -50,6 +51,19 @@ def check_file(path: Path, *, ours: Callable[[Path], bool]) -> Path:
     with _missing_folders(path.parent), _writable(path.parent):
         pass
     return path
+
+
+def holds(*names: str) -> Callable[[Path], bool]:
+    """Whether a file is an npz with at least these arrays, as one that this program wrote."""
+
+    def ours(path: Path) -> bool:
+        try:
+            with zipfile.ZipFile(path) as stored:
+                return {f"{name}.npy" for name in names} <= set(stored.namelist())
+        except (OSError, zipfile.BadZipFile):
+            return False
+
+    return ours
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,15 +57,25 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray:
     """The array of a .npy file (left on disk until it is read), or one of a .npz file."""
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of arrays, {path} does not exist")
+    if name is not None and path.suffix == ".npy":
+        raise ValueError("--array belongs to .npz files: drop it")
+    with _damage(path):
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if path.suffix == ".npy":
+        return stored
+    with stored:
+        chosen = _choose(path, name, stored.files)
+        with _damage(path):
+            return stored[chosen]
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
     try:
-        if path.suffix == ".npy":
-            if name is not None:
-                raise ValueError("--array belongs to .npz files: drop it")
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path, allow_pickle=False) as stored:
-            return stored[_choose(path, name, stored.files)]
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"expected arrays in {path}, it is damaged ({error})") from None
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        reason = str(error).partition(". ")[0]
+        raise ValueError(f"expected arrays in {path}, it is damaged ({reason})") from None
 
 
 def _choose(path: Path, name: str | None, names: list[str]) -> str:

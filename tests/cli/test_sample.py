@@ -9,26 +9,9 @@ import pytest
 from PIL import Image
 from scipy.stats import spearmanr
 
-import densityguide
-from densityguide.commands import draw, source, summary
+from densityguide.commands import blocks, sample, source, summary
 
 QUICK = ("sample", "--model", "world:mixture", "--count", "8", "--q", "0.4,0.5")  # one compile
-
-
-def test_version(run):
-    outcome = run("--version")
-    assert outcome.status == 0
-    assert outcome.out.strip() == f"densityguide {densityguide.__version__}"
-
-
-@pytest.mark.parametrize(
-    "command", ["sample", "cost", "train", "export", "data emoji", "data digits"]
-)
-def test_help_has_examples(run, command):
-    outcome = run(*command.split(), "--help")
-    assert outcome.status == 0
-    assert "Examples:" in outcome.out
-    assert f"densityguide {command}" in outcome.out
 
 
 def test_files_and_table(run, tmp_path):
@@ -95,7 +78,7 @@ def test_closed_form(run, tmp_path, world):
 
 def test_count_does_not_change_earlier_samples(run, tmp_path):
     file = tmp_path / "samples" / "samples.npz"
-    latents = [jax.random.key_data(draw.sample_keys(3, 0, n)) for n in (2, 9)]
+    latents = [jax.random.key_data(blocks.sample_keys(3, 0, n)) for n in (2, 9)]
     np.testing.assert_array_equal(latents[0], latents[1][:2])
     run(*QUICK, "--count", "9")
     long = np.load(file)["x"]
@@ -105,8 +88,8 @@ def test_count_does_not_change_earlier_samples(run, tmp_path):
 
 def test_rows_share_one_program(run, monkeypatch):
     calls = []
-    original = draw.compile_row
-    monkeypatch.setattr(draw, "compile_row", lambda *a: calls.append(1) or original(*a))
+    original = sample.compile_row
+    monkeypatch.setattr(sample, "compile_row", lambda *a: calls.append(1) or original(*a))
     run(*QUICK[:5], "--q", "0.3,0.4,0.5,0.6")
     assert calls == [1]
 

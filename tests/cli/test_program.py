@@ -1,0 +1,113 @@
+"""The program itself: help, version, pipes, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import densityguide
+from densityguide.cli import app
+from densityguide.commands.progress import bar
+
+COMMANDS = ("sample", "density", "align", "verify", "cost", "train", "export", "data")
+MODULE = (sys.executable, "-m", "densityguide")
+
+
+def test_version(run):
+    outcome = run("--version")
+    assert outcome.status == 0
+    assert outcome.out.strip() == f"densityguide {densityguide.__version__}"
+
+
+def test_every_command_is_listed_in_full(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("--help").out
+    listed = [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line]
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert set(COMMANDS) <= {*names, "data"}
+    for name in (*names, "data"):
+        assert name in listed
+    assert "..." not in text.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data emoji", "data digits", ""])
+def test_help_has_examples_and_fits_a_terminal(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = run(*command.split(), "--help")
+    assert outcome.status == 0
+    assert "Examples:" in outcome.out
+    assert f"densityguide {command}" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+def test_shared_options_have_one_text(run, monkeypatch):
+    """The same name says the same in every command that has it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for option in ("--model", "--seed", "--solver", "--condition", "--json"):
+        texts = set()
+        for command in ("sample", "density", "align", "verify", "cost"):
+            lines = run(command, "--help").out.partition(f"  {option} ")[2].splitlines()
+            if lines:
+                texts.add(lines[0].split(maxsplit=1)[-1].strip())
+        assert len(texts) == 1, texts
+
+
+def test_bar_is_silent_in_a_pipe(capfd):
+    with bar("sampling") as begin:
+        tick = begin(2)
+        tick()
+        tick()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bar_on_a_terminal(capfd, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    with bar("sampling") as begin:
+        begin(2)()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "compiling" in err
+    assert "1/2" in err
+
+
+def test_module_and_a_reader_that_leaves():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*MODULE, "sample", "--help"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["sample", "density", "align"])
+def test_interrupt_writes_nothing(tmp_path, cache_folder, command):
+    """SIGINT in the middle of a run: status 130, one word, no file."""
+    import numpy as np
+
+    np.save(tmp_path / "points.npy", np.zeros((500_000, 12), np.float32))
+    more = {
+        "sample": ("--count", "500000", "--out", "new/samples"),
+        "density": ("points.npy", "--out", "new/density.npz"),
+        "align": ("--count", "500000", "--out", "new/align.npz"),
+    }[command]
+    process = subprocess.Popen(
+        [*MODULE, command, "--model", "world:mixture", *more],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Past the imports, which no program can catch, and in the compiler or the loop.
+    time.sleep(12.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (out, err) == ("", "interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["points.npy"]

@@ -1,0 +1,72 @@
+"""``densityguide verify``: the verb's findings, and a status that a script can act on."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from densityguide.commands import verify
+from densityguide.models import pretrained
+from densityguide.verify import Check, Verification
+
+GOOD = Check("repeatable", True, "same twice", "same twice", "")
+BAD = Check("precision", False, "bfloat16", "float32 or better", "use float32")
+NONE = Check("score belongs to the flow", None, "no score", "ratio 1", "")
+
+
+@pytest.mark.parametrize(("checks", "status"), [((GOOD, NONE), 0), ((GOOD, BAD, NONE), 1)])
+def test_status_and_table(run, monkeypatch, checks, status):
+    monkeypatch.setattr(verify, "verify", lambda *_, **__: Verification(checks))
+    outcome = run("verify", "--model", "world:gaussian")
+    assert outcome.status == status
+    for check in checks:
+        assert check.name in outcome.out
+    assert ("FAIL" in outcome.out) == bool(status)
+    assert ("Likely mistake: use float32" in outcome.out) == bool(status)
+    outcome = run("verify", "--model", "world:gaussian", "--json")
+    assert outcome.status == status
+    report = json.loads(outcome.out)
+    assert report["passed"] == (status == 0)
+    assert [check["name"] for check in report["checks"]] == [check.name for check in checks]
+
+
+def test_data_reach_the_verb_on_the_models_scale(run, tmp_path, monkeypatch):
+    seen = {}
+
+    def look(flow, key, **options):
+        seen.update(options)
+        return Verification((GOOD,))
+
+    monkeypatch.setattr(verify, "verify", look)
+    images = np.random.default_rng(0).integers(0, 17, (9, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "data.npz", train=images[:1], heldout=images)
+    options = ("--data", "data.npz", "--array", "heldout", "--count", "8", "--steps", "3")
+    report = json.loads(run("verify", "--model", "digits8", *options, "--json").out)
+    assert report["settings"]["data"] == ["data.npz"]
+    assert seen["data"].shape == (8, 8, 8, 1)
+    assert (seen["count"], seen["steps"]) == (8, 3)
+    np.testing.assert_array_equal(np.floor((seen["data"] + 1) * 8.5).astype(np.uint8), images[:8])
+
+
+def test_refusals(run, tmp_path):
+    np.save(tmp_path / "few.npy", np.zeros((7, 6)))
+    world = ("verify", "--model", "world:gaussian")
+    assert "at least 8 samples, got 7" in run(*world, "--data", "few.npy").line
+    assert "--count must lie in 8" in run(*world, "--count", "7").line
+    assert "belongs to --data" in run(*world, "--array", "x").line
+    assert "--steps" in run(*world, "--steps", "0").line
+
+
+@pytest.mark.slow
+def test_a_wrong_card_is_found(run, tmp_path):
+    """A model that says it predicts noise, and does not."""
+    folder = tmp_path / "wrong"
+    shutil.copytree(pretrained.FOLDER / "digits8", folder)
+    (folder / "calibration.safetensors").unlink(missing_ok=True)
+    card = json.loads((folder / "card.json").read_text())
+    card["prediction"] = "noise" if card["prediction"] == "v" else "v"
+    (folder / "card.json").write_text(json.dumps(card))
+    outcome = run("verify", "--model", folder, "--count", "16", "--steps", "8")
+    assert outcome.status == 1
+    assert "prediction" in outcome.out
