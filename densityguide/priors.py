@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.errors import concrete, number, require
+from densityguide.errors import concrete, number, require, shape_of
 
 __all__ = ["Normal", "Prior", "normal", "score"]
 
@@ -53,7 +53,7 @@ def normal(shape: tuple[int, ...], scale: ArrayLike = 1.0) -> Normal:
     """The isotropic centred normal prior; ``scale`` is its standard deviation (not variance)."""
     known = concrete(scale)
     require(known is None or bool((known > 0).all()), f"scale must be positive, got {scale}")
-    return Normal(number(scale, "scale"), tuple(shape))
+    return Normal(number(scale, "scale"), shape_of(shape, "shape"))
 
 
 def score(prior: Prior, x: Array) -> Array:

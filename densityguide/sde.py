@@ -14,7 +14,7 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
-from densityguide.errors import count, require, state
+from densityguide.errors import count, require, shape_of, state
 from densityguide.flows import Flow, evaluate
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto, Probes
@@ -127,7 +127,7 @@ def track_sde(
     require(key is not None, "track_sde needs a key: pass jax.random.key(...)")
     trace = tracking.choose(flow, divergence, key, "track_sde")
     method, numbers = solving.plan(flow, noise_form="ito", **options)
-    shape = flow.shape if noise_shape is None else tuple(noise_shape)
+    shape = flow.shape if noise_shape is None else shape_of(noise_shape, "noise_shape")
     return _track_sde(method, trace, (drift, diffusion), shape, flow, x, params, key, numbers)
 
 

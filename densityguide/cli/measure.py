@@ -166,7 +166,7 @@ def align(
     epilog=examples(
         "verify",
         "verify --model ./my-digits --data heldout.npz --json",
-        "verify --model diffusers:FOLDER --data pictures/ || echo suspect",
+        "verify --model diffusers:FOLDER --data pictures || echo suspect",
     )
 )
 def verify(

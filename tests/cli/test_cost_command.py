@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 OPTIONS = ("--model", "world:mixture", "--count", "9", "--q", "0.4,0.5", "--steps", "6")
 
 

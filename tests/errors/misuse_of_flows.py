@@ -1,0 +1,60 @@
+"""Building flows: what is refused, and what the message says."""
+
+import jax.numpy as jnp
+from makers import LINEAR, Loose, bare, build, world, x
+
+import densityguide as dg
+
+MISUSES = {
+    # paths, clocks, grids, predictions
+    "betas": (lambda: dg.clocks.ddpm([0.1, 1.2]), r"betas must be .* in \(0, 1\)"),
+    "betas-shape": (lambda: dg.grids.ddpm(-3.0, 3.0, 4, betas=0.1), "betas must be"),
+    "prediction": (lambda: build(prediction="eps"), "prediction must be one of noise.*'eps'"),
+    "v": (lambda: build(prediction="v", path=LINEAR), "needs the variance preserving path"),
+    "clock": (lambda: build(clock=3.0), "clock must be a function of log-SNR"),
+    # flows
+    "apply": (lambda: build(apply=3), "apply must be a function"),
+    "range": (lambda: build(log_snr=(5.0, -5.0)), "must rise from noise to data.*swap"),
+    "ends": (lambda: build(log_snr=(5.0, 5.0)), "two different ends"),
+    "pair": (lambda: build(log_snr=3.0), "must be a pair"),
+    "unbatched": (lambda: build(apply=lambda x, t: x[0]), "must return the shape of its input"),
+    "crash": (lambda: build(apply=lambda x, t: x @ jnp.ones(7)), "failed on ONE sample of shape"),
+    "crash-params": (lambda: build(apply=lambda x, t: t, params=1), "failed on ONE sample"),
+    "velocity": (
+        lambda: dg.cnf(None, prior=dg.priors.normal((2,)), interval=(0, 1), shape=(2,)),
+        "velocity must be a function",
+    ),
+    "prior": (lambda: bare(prior=3.0), r"prior must have sample\(key\) and log_prob\(x\)"),
+    "interval": (lambda: bare(interval=(1.0, 1.0)), "two different ends"),
+    "no-score": (lambda: bare().score(x(), 0.0), "this flow has no score"),
+    "no-closed-form": (lambda: bare().log_density(x(), 0.0), "no closed form"),
+    "shape": (lambda: build(shape=2), r"shape must be a tuple of positive integers, got 2: e.g."),
+    "shape-float": (lambda: bare(shape=(2.5,)), "shape must be a tuple of positive integers"),
+    "shape-zero": (lambda: build(shape=(2, 0)), "shape must be a tuple of positive integers"),
+    "prior-shape": (lambda: dg.priors.normal(2), "shape must be a tuple of positive integers"),
+    # worlds
+    "mixture": (lambda: dg.worlds.mixture([1.0], jnp.ones((2, 3)), 1.0), r"weights \[K\]"),
+    "gaussian": (lambda: dg.worlds.gaussian(jnp.ones(2), jnp.ones((2, 3))), r"covariance \[D, D\]"),
+    "flow-map": (lambda: dg.worlds.flow_map(world(), x(), -1, 1), "one Gaussian only"),
+    "laplacian": (lambda: dg.worlds.laplacian(bare(), x(), 0.0), "needs a world"),
+    "exact-prior": (lambda: dg.worlds.exact_prior(bare()), "needs a world"),
+    "weights": (
+        lambda: dg.worlds.mixture([-0.6, 0.4], jnp.ones((2, 2)), 1.0),
+        "weights must be positive",
+    ),
+    "scales": (lambda: dg.worlds.mixture([1.0], jnp.ones((1, 2)), -1.0), "scales must be positive"),
+    "scales-shape": (
+        lambda: dg.worlds.mixture([1.0], jnp.ones((1, 2)), jnp.ones(3)),
+        "or broadcast to it",
+    ),
+    "asymmetric": (
+        lambda: dg.worlds.gaussian(jnp.zeros(2), [[1.0, 0.9], [0.0, 1.0]]),
+        "must be symmetric",
+    ),
+    "indefinite": (
+        lambda: dg.worlds.gaussian(jnp.zeros(2), [[1.0, 2.0], [2.0, 1.0]]),
+        "must be positive definite",
+    ),
+    "prior-scale": (lambda: dg.priors.normal((2,), -1.0), "scale must be positive"),
+    "prior-pytree": (lambda: bare(prior=Loose()), "not registered as one"),
+}
