@@ -119,7 +119,7 @@ def _alignment(
         numbers,
         rates,
         _State(x, v, omega),
-        kinds=_State("state", "state", "nats"),
+        kinds=_State._make(("state", "state", "nats")),
         path=flow.path,
         draw=tracking.drawer(trace, method, key, x, steer=False),
         watch=lambda y: y.omega,

@@ -12,7 +12,7 @@ from jax import Array
 from densityguide import sampling, tracking
 from densityguide import solve as solving
 from densityguide.divergence import Trace, apply
-from densityguide.errors import require
+from densityguide.errors import present, require
 from densityguide.flows import Calibration, Flow, evaluate
 from densityguide.solve import Method, Numbers
 from densityguide.tracking import Auto
@@ -74,7 +74,8 @@ def _calibrate(
             probes = trace.draw(key, jnp.zeros((), jnp.int32), 1, trace.probes, x.shape, x.dtype)
         laplacian = apply(lambda tangent: local.tangent(tangent)[1], trace, x, probes)
         variance = 1.0 if flow.path is None else flow.path.sigma(t) ** 2
-        return variance * (laplacian + jnp.sum(local.score**2)) / (2.0 * flow.size) ** 0.5
+        power = jnp.sum(present(local.score) ** 2)
+        return variance * (laplacian + power) / (2.0 * flow.size) ** 0.5
 
     def one(key: Array) -> tuple[Array, Array]:
         key_latent, key_trace, key_h = jax.random.split(key, 3)

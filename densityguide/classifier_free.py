@@ -32,11 +32,16 @@ class _Field:
     def __call__(self, params: _Mixed, x: Array, t: Array) -> tuple[Array, Array | None]:
         weights, condition = params.base
         both = jax.tree.map(lambda a, b: jnp.stack([a, b]), condition, params.negative)
+
         # One batched forward pass of two.
-        run = jax.vmap(lambda c: self.field(Conditioned(weights, c), x, t))
+        def under(condition: Any) -> tuple[Array, Array | None]:
+            return self.field(Conditioned(weights, condition), x, t)
+
         low, high = params.interval
         scale = jnp.where((t >= low) & (t <= high), params.scale, 1.0).astype(x.dtype)
-        return jax.tree.map(lambda pair: pair[1] + scale * (pair[0] - pair[1]), run(both))
+        return jax.tree.map(
+            lambda pair: pair[1] + scale * (pair[0] - pair[1]), jax.vmap(under)(both)
+        )
 
 
 def classifier_free(

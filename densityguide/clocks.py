@@ -68,7 +68,7 @@ def ddpm(betas: Sequence[float] | np.ndarray | None = None) -> Ddpm:
     return Ddpm(tuple(float(v) for v in ddpm_log_snr(betas)))
 
 
-def ddpm_log_snr(betas: ArrayLike | None = None) -> np.ndarray:
+def ddpm_log_snr(betas: ArrayLike | Sequence[float] | None = None) -> np.ndarray:
     """Log-SNR [T] at each index of a table of betas: ``log(abar / (1 - abar))``,
     ``abar = cumprod(1 - beta)``. It falls with the index."""
     table = np.linspace(1e-4, 0.02, 1000) if betas is None else np.asarray(betas, np.float64)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from densityguide.errors import present
 from densityguide.paths import Path
 
 __all__ = ["Coordinates"]
@@ -28,7 +29,8 @@ class Coordinates(NamedTuple):
     kinds: Any
 
     def _log_scale(self, t: Array) -> Array:
-        return 0.5 * jnp.logaddexp(2.0 * self.path.log_alpha(t), 2.0 * self.path.log_sigma(t))
+        path = present(self.path)
+        return 0.5 * jnp.logaddexp(2.0 * path.log_alpha(t), 2.0 * path.log_sigma(t))
 
     @property
     def trivial(self) -> bool:

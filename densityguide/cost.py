@@ -125,7 +125,7 @@ def _flops(flow: Flow) -> tuple[float, float]:
     return first, max(second - first, 1.0)
 
 
-def _counts(program: Callable[..., sampling.Sample], arguments: tuple) -> tuple[int, int]:
+def _counts(program: Callable[..., sampling.Sample], arguments: tuple[Any, ...]) -> tuple[int, int]:
     """Evaluations and tangents of one sample. On a fixed grid they do not depend on the network,
     and the compiler removes it."""
 
@@ -137,10 +137,11 @@ def _counts(program: Callable[..., sampling.Sample], arguments: tuple) -> tuple[
     return int(evaluations), int(tangents)
 
 
-def _timed(compiled: Callable[..., Any], arguments: tuple) -> tuple[float, Any]:
+def _timed(compiled: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[float, Any]:
     """Seconds of a call, a lower quartile, and what it returned: the first ones are slow, a long
     run is like the better ones."""
-    started, seconds = time.perf_counter(), []
+    started = time.perf_counter()
+    seconds: list[float] = []
     while not seconds or (
         len(seconds) < RUNS and time.perf_counter() - started + min(seconds) < PATIENCE
     ):

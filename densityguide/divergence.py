@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.dtypes import float0
 
-from densityguide.errors import count, floating, require
+from densityguide.errors import count, floating, present, require
 from densityguide.probes import Draw, coded, cycle_length, gaussian, rademacher
 
 __all__ = ["Linear", "Trace", "apply", "divergence", "exact", "hutchinson", "linearise"]
@@ -125,7 +125,8 @@ def apply(linear: Callable[[Array], Any], trace: Trace, like: Array, probes: Arr
     replicate estimates [probes], or as the exact value [1]."""
     if trace.is_exact:
         return jax.tree.map(lambda value: value[None], _exact(linear, like, trace.chunk))
-    return _contract(probes, jax.vmap(linear)(probes))
+    drawn = present(probes)
+    return _contract(drawn, jax.vmap(linear)(drawn))
 
 
 def _contract(tangents: Array, images: Any) -> Any:
@@ -202,7 +203,8 @@ def divergence(
     )
     probes = None
     if trace.draw is not None:
-        probes = trace.draw(key, jnp.zeros((), jnp.int32), 1, trace.probes, x.shape, x.dtype)
+        first = jnp.zeros((), jnp.int32)
+        probes = trace.draw(present(key), first, 1, trace.probes, x.shape, x.dtype)
     estimates = apply(linear, trace, x, probes)
     spread = jnp.zeros((), x.dtype)
     if not trace.is_exact:

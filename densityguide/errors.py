@@ -7,20 +7,30 @@ checked here; where they matter a verb reports them in its ``status`` instead.
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["concrete", "count", "floating", "number", "require", "scalar", "shape_of", "state"]
+__all__ = ["concrete", "count", "floating", "number", "present", "require"]
+__all__ += ["scalar", "shape_of", "state"]
+
+
+T = TypeVar("T")
 
 
 def require(condition: bool, message: str) -> None:
     """Raise ``ValueError(message)`` unless ``condition``."""
     if not condition:
         raise ValueError(message)
+
+
+def present(value: T | None) -> T:
+    """A value that an earlier check has made sure of, as a type checker cannot see."""
+    assert value is not None
+    return value
 
 
 def concrete(value: Any) -> np.ndarray | None:

@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 
 from densityguide import clocks, predictions, priors
 from densityguide.divergence import linearise
-from densityguide.errors import concrete, number, require, shape_of
+from densityguide.errors import concrete, number, present, require, shape_of
 from densityguide.frameworks import framework_of
 from densityguide.networks import Conditioned, alike, check_edm, connect
 from densityguide.paths import Path
@@ -44,11 +44,11 @@ class Calibration(NamedTuple):
 
 class Local(NamedTuple):
     """One evaluation of a flow: velocity, score (or None), and ``tangent(v) -> (J_u v, J_s v)``
-    through the linearisation at the same point (None where none was asked for)."""
+    through the linearisation at the same point (a mistake to call where none was asked for)."""
 
     velocity: Array
     score: Array | None
-    tangent: Callable[[Array], tuple[Array, Array | None]] | None
+    tangent: Callable[[Array], tuple[Array, Any]]
 
 
 @jax.tree_util.register_dataclass
@@ -93,7 +93,7 @@ class Flow:
     def score(self, x: Array, t: ArrayLike) -> Array:
         """``grad log p_t(x)``; raises if the flow has none."""
         require(self.has_score, "this flow has no score: pass score= to densityguide.cnf")
-        return self.field(self.params, x, jnp.asarray(t))[1]
+        return present(self.field(self.params, x, jnp.asarray(t))[1])
 
     def log_density(self, x: Array, t: ArrayLike) -> Array:
         """Closed-form ``log p_t(x)`` in nats; worlds have it, networks do not."""
@@ -101,7 +101,7 @@ class Flow:
             self.density is not None,
             "this flow has no closed form: use densityguide.log_density(flow, x)",
         )
-        return self.density(self.params, x, jnp.asarray(t))
+        return present(self.density)(self.params, x, jnp.asarray(t))
 
     def replace(self, **changes: Any) -> Flow:
         """A copy with other parts, e.g. ``flow.replace(params=ema)``."""
@@ -133,13 +133,18 @@ class Flow:
 def evaluate(flow: Flow, x: Array, t: Array, *, tangents: bool = False) -> Local:
     """One forward pass at ``(x, t)``; with ``tangents`` also its linearisation."""
 
-    def outputs(x):
+    def outputs(x: Array) -> tuple[Array, Array | None]:
         return flow.field(flow.params, x, t)
 
     if not tangents:
-        return Local(*outputs(x), None)
+        velocity, score = outputs(x)
+        return Local(velocity, score, _not_asked_for)
     (velocity, score), linear = linearise(outputs, x)
     return Local(velocity, score, linear)
+
+
+def _not_asked_for(tangent: Array) -> tuple[Array, Any]:
+    raise AssertionError("evaluate(..., tangents=True) takes tangents")
 
 
 @dataclass(frozen=True)
@@ -175,16 +180,16 @@ class _Cnf:
         return velocity, self.score(params, x, t).astype(x.dtype)
 
 
-def _interval(ends: tuple[ArrayLike, ArrayLike], name: str, *, rising: bool) -> tuple:
+def _interval(ends: tuple[ArrayLike, ArrayLike], name: str, *, rising: bool) -> tuple[Array, Array]:
     require(
         isinstance(ends, (tuple, list)) and len(ends) == 2,
         f"{name} must be a pair (prior end, data end), got {ends!r}",
     )
     start, stop = concrete(ends[0]), concrete(ends[1])
     if start is not None and stop is not None:
-        require(start != stop, f"{name} must have two different ends, got {ends}")
+        require(bool(start != stop), f"{name} must have two different ends, got {ends}")
         require(
-            not rising or start < stop,
+            not rising or bool(start < stop),
             f"{name} must rise from noise to data, got {ends}: swap the ends",
         )
     return number(ends[0], name), number(ends[1], name)

@@ -97,7 +97,8 @@ def _nnx(module: Any) -> tuple[Callable[..., Any], Any]:
 
     module = nnx.clone(module)
     module.eval()  # dropout off, stored statistics used
-    graph, state, streams = nnx.split(module, nnx.Not(nnx.RngState), nnx.RngState)
+    parts: Any = nnx.split(module, nnx.Not(nnx.RngState), nnx.RngState)
+    graph, state, streams = parts
     return _Nnx(graph, streams), state
 
 

@@ -30,7 +30,7 @@ from jax import Array
 from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 
-from densityguide.errors import concrete, number, require, scalar
+from densityguide.errors import concrete, number, present, require, scalar
 from densityguide.flows import Flow
 from densityguide.knots import Knots
 
@@ -151,7 +151,7 @@ def quantile(q: ArrayLike | Knots, *, cap: ArrayLike = DEFAULT_CAP) -> Guidance:
 
 
 def _calibrated_rate(z: Any, moment: Moment) -> Array:
-    calibration = moment.flow.calibration
+    calibration = present(moment.flow.calibration)
     spread = Knots(calibration.times, calibration.spread)(moment.t)
     return _half_root(moment) * spread * _at(z, moment.t)
 
@@ -168,11 +168,12 @@ def calibrated(q: ArrayLike | Knots, *, cap: ArrayLike = DEFAULT_CAP) -> Guidanc
 
 def _pinned_rate(z: Any, moment: Moment) -> Array:
     flow, t = moment.flow, moment.t
+    path = present(flow.path)
     # -div u + c = -drift D + |sigma s|^2 / 2 + sqrt(2 D) / 2 Phi^-1(q): the natural rate with h
     # replaced by -Phi^-1(q).
-    power = 0.5 * flow.path.sigma(t) ** 2 * moment.score_power
-    closed = power - flow.path.drift(t) * flow.size + _half_root(moment) * _at(z, t)
-    return closed + moment.divergence
+    power = 0.5 * path.sigma(t) ** 2 * moment.score_power
+    closed = power - path.drift(t) * flow.size + _half_root(moment) * _at(z, t)
+    return closed + present(moment.divergence)
 
 
 def pinned(q: ArrayLike | Knots, *, cap: ArrayLike = DEFAULT_CAP) -> Guidance:
@@ -216,7 +217,7 @@ class _Rate:
 
     def __call__(self, params: Any, moment: Moment) -> Array:
         args = (params, moment.x, moment.t) if self.with_params else (moment.x, moment.t)
-        return self.function(*args) + moment.divergence
+        return self.function(*args) + present(moment.divergence)
 
 
 def rate(
@@ -241,8 +242,9 @@ class _Following(NamedTuple):
 def _follow(params: _Following, moment: Moment) -> Array:
     # The feedback acts along the direction of travel, which may be falling time.
     gain = params.gain * jnp.sign(moment.span)
-    error = params.line(moment.t) - moment.log_density
-    return params.line.derivative(moment.t) + gain * error + moment.divergence
+    error = params.line(moment.t) - present(moment.log_density)
+    slope = params.line.derivative(moment.t)
+    return slope + gain * error + present(moment.divergence)
 
 
 def schedule(line: Knots, *, gain: ArrayLike = 1.0, cap: ArrayLike = DEFAULT_CAP) -> Guidance:

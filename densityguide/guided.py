@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,8 @@ from jax import Array
 
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.flows import Flow, evaluate
+from densityguide.errors import present
+from densityguide.flows import Flow, Local, evaluate
 from densityguide.guidance import Guidance, Moment, limit
 from densityguide.noise import Noise
 from densityguide.tracking import Probes
@@ -25,7 +26,7 @@ class State(NamedTuple):
     unmet: Array
 
 
-KINDS = State("state", "nats", "nats", "nats")
+KINDS = State._make(("state", "nats", "nats", "nats"))
 
 
 class Guided(NamedTuple):
@@ -54,7 +55,9 @@ class Guided(NamedTuple):
         step = jax.tree.map(lambda rate: rate * dt, drift)
         return step._replace(x=step.x + phi * _project(dw, unit))
 
-    def _drift(self, t: Array, y: State, probes: Probes, xi: Array | None):
+    def _drift(
+        self, t: Array, y: State, probes: Probes, xi: Array | None
+    ) -> tuple[State, Any, Array | float]:
         flow, trace = self.flow, self.trace
         form = None if self.noise is None else self.noise.form
         tangents = trace is not None or form in ("ito", "ito_probe", "ito_published")
@@ -65,9 +68,10 @@ class Guided(NamedTuple):
         divergences = jnp.zeros((0,), y.unmet.dtype) if report is None else report[0]
         if not flow.has_score:
             return State(local.velocity, -divergences, y.steering * 0.0, y.unmet * 0.0), None, 0.0
-        power = jnp.sum(local.score**2)
+        score = present(local.score)
+        power = jnp.sum(score**2)
         safe = jnp.where(power > 0, power, 1.0)
-        unit = local.score / jnp.sqrt(safe)
+        unit = score / jnp.sqrt(safe)
         phi = self._noise_scale(t)
         requested = jnp.zeros_like(y.unmet)
         if self.guidance is not None:
@@ -75,7 +79,7 @@ class Guided(NamedTuple):
             span = self.ends[1] - self.ends[0]
             moment = Moment(flow, t, y.x, power, divergence, y.steering, span)
             requested = self.guidance.rate(self.guidance.params, moment)
-        bend, push = self._ito(form, local, unit, xi, phi, report, steer)
+        bend, push = self._ito(form, local, unit, xi, phi, steer)
         if self.guidance is None and form in (None, "stratonovich"):
             applied, velocity = requested, local.velocity
         else:
@@ -88,7 +92,7 @@ class Guided(NamedTuple):
                     natural = natural / _curvature(flow, t, steer[0])
             cap = 4.0 if self.guidance is None else self.guidance.cap
             applied = limit(requested - push, natural, jnp.asarray(cap, natural.dtype))
-            velocity = local.velocity + (applied / safe) * local.score
+            velocity = local.velocity + (applied / safe) * score
         unmet = requested - push - applied
         gain = applied + bend
         steering = y.steering * 0.0 if steer is None else gain - steer[0]
@@ -100,7 +104,15 @@ class Guided(NamedTuple):
         sigma = 1.0 if self.flow.path is None else self.flow.path.sigma(t)
         return self.noise(t) * sigma
 
-    def _ito(self, form, local, unit, xi, phi, report, steer):
+    def _ito(
+        self,
+        form: str | None,
+        local: Local,
+        unit: Array,
+        xi: Array | None,
+        phi: Array | float,
+        steer: Any,
+    ) -> tuple[Array | float, Array | float]:
         """(rate at which projected noise lifts log p, what the drift takes back), nats per t.
 
         Noise adds ``phi^2 / 2 tr(P H P) |dt|``, H the Hessian of log p. In the Stratonovich form
@@ -111,7 +123,7 @@ class Guided(NamedTuple):
         half = 0.5 * phi**2 * jnp.sign(self.ends[1] - self.ends[0])
         if form == "ito_probe":
             # The step's own noise as the probe cancels the leading error path by path.
-            across = _project(xi, unit)
+            across = _project(present(xi), unit)
             own = half * jnp.sum(across * local.tangent(across)[1])
             return own, own
         along = jnp.sum(unit * local.tangent(unit)[1])
@@ -124,7 +136,7 @@ def _curvature(flow: Flow, t: Array, divergence: Array) -> Array:
     """Mean curvature of log p relative to the noise's own 1 / sigma^2: ``-sigma^2 laplacian / D``,
     at most 1, and small where the data's own scale is wider than the noise. There a stronger
     correction is as harmless to the solver as a weak one at high noise."""
-    laplacian_term = 2.0 * (divergence / flow.size - flow.path.drift(t))
+    laplacian_term = 2.0 * (divergence / flow.size - present(flow.path).drift(t))
     return jnp.clip(-laplacian_term, 1e-3, 1.0)
 
 

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
-from densityguide.errors import concrete, count, require, scalar, state
+from densityguide.errors import concrete, count, present, require, scalar, state
 from densityguide.flows import Flow, evaluate
 from densityguide.guidance import Guidance, Moment
 from densityguide.sampling import Sample, sample
@@ -24,7 +24,7 @@ __all__ = ["Mode", "high_density", "track_mode"]
 
 
 def _natural(_: Any, moment: Moment) -> Array:
-    return 0.5 * moment.flow.path.sigma(moment.t) ** 2 * moment.score_power
+    return 0.5 * present(moment.flow.path).sigma(moment.t) ** 2 * moment.score_power
 
 
 def high_density(
@@ -63,10 +63,10 @@ def high_density(
     # Two solves, so that no step of a solver straddles the switch.
     before = flow.replace(interval=(start, at))
     after = flow.replace(interval=(at, stop))
-    keys = (None, None) if key is None else jax.random.split(key)
+    keys = [None, None] if key is None else list(jax.random.split(key))
     plain = sample(before, x, divergence=divergence, key=keys[0], **early, **options)
     doubled = Guidance((), jnp.asarray(4.0), _natural, ("path",), name="high density")
-    middle = plain.x * flow.path.alpha(at).astype(x.dtype)
+    middle = plain.x * present(flow.path).alpha(at).astype(x.dtype)
     out = sample(
         after, middle, guidance=doubled, divergence=divergence, key=keys[1], **late, **options
     )
@@ -74,12 +74,12 @@ def high_density(
     if out.log_density is not None:
         # The second part took the prior's log p for its start: put the tracked one there.
         began = flow.prior.log_prob(middle)
-        reached = plain.log_density - tracking.log_alpha_offset(before)
+        reached = present(plain.log_density) - tracking.log_alpha_offset(before)
         log_density = out.log_density - began + reached
-        error = jnp.hypot(plain.standard_error, out.standard_error)
+        error = jnp.hypot(present(plain.standard_error), present(out.standard_error))
         degrees = _satterthwaite(plain, out)
         if out.path is not None:
-            path = jnp.concatenate([plain.path, out.path[1:] - began + reached])
+            path = jnp.concatenate([present(plain.path), out.path[1:] - began + reached])
     return out._replace(
         log_density=log_density,
         standard_error=error,
@@ -93,18 +93,17 @@ def high_density(
 
 def _check_inside(value: ArrayLike, flow: Flow, name: str, *, closed: bool = False) -> Array:
     """Whether a log-SNR lies in the range, ``closed`` at the noise end; raises where known."""
-    known, ends = concrete(value), [concrete(end) for end in flow.interval]
-    if known is not None and all(end is not None for end in ends):
-        first, last = ends
+    known, first, last = (concrete(number) for number in (value, *flow.interval))
+    if known is not None and first is not None and last is not None:
         require(
             bool(first < known < last or (closed and known == first)),
             f"{name} must lie inside the log-SNR range ({first:g}, {last:g}), got {known:g}",
         )
-    first, last = flow.interval
-    return (first < value) & (value < last) | (closed & (value == first))
+    at, (start, stop) = jnp.asarray(value), flow.interval
+    return (start < at) & (at < stop) | (closed & (at == start))
 
 
-def _share(steps: Any, options: dict[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+def _share(steps: Any, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """``steps=`` of the two parts; nothing for adaptive solves."""
     if options.keys() & {"rtol", "atol", "log_density_atol"}:
         require(steps is None, "steps= and rtol=/atol= contradict each other: pass one of them")
@@ -119,8 +118,9 @@ def _share(steps: Any, options: dict[str, Any]) -> tuple[dict[str, int], dict[st
 
 def _satterthwaite(first: Sample, second: Sample) -> Array:
     """Degrees of freedom of the sum of two independent estimates."""
-    parts = jnp.stack([first.standard_error, second.standard_error]) ** 2
-    degrees = jnp.stack([first.degrees_of_freedom, second.degrees_of_freedom])
+    both = (first, second)
+    parts = jnp.stack([present(out.standard_error) for out in both]) ** 2
+    degrees = jnp.stack([present(out.degrees_of_freedom) for out in both])
     below = jnp.sum(parts**2 / degrees)
     return jnp.where(below > 0, jnp.sum(parts) ** 2 / jnp.where(below > 0, below, 1.0), jnp.inf)
 
@@ -185,7 +185,7 @@ def _track_mode(
     key: Array | None,
     numbers: Numbers,
 ) -> Mode:
-    path, t0 = flow.path, flow.interval[0]
+    path, t0 = present(flow.path), flow.interval[0]
 
     def laplacian(x: Array, t: Array, probes: Array | None) -> Array:
         local = evaluate(flow, x, t, tangents=True)
@@ -202,7 +202,7 @@ def _track_mode(
             lambda v: v - width * local.tangent(v)[1], slope, tol=1e-8, maxiter=50
         )
         extra = -0.5 * variance * width * solution
-        plain = path.drift(t) * y.x + variance * local.score
+        plain = path.drift(t) * y.x + variance * present(local.score)
         size = jnp.linalg.norm(extra) / jnp.maximum(jnp.linalg.norm(plain), 1e-12)
         return _State(plain + extra if correction else plain, size)
 
@@ -212,7 +212,7 @@ def _track_mode(
         numbers,
         rates,
         _State(x, jnp.zeros((), x.dtype)),
-        kinds=_State("state", "nats"),
+        kinds=_State._make(("state", "nats")),
         path=path,
         draw=tracking.drawer(trace, method, key, x, steer=False),
     )

@@ -97,7 +97,7 @@ def _log_density(
         _State(start, jnp.zeros((trace.probes,), x.dtype)),
         draw=tracking.drawer(trace, method, key, x, steer=False),
         watch=lambda y: y.log_density,
-        kinds=_State("state", "nats"),
+        kinds=_State._make(("state", "nats")),
         path=flow.path,
     )
     failed = solved.status != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from jax.typing import ArrayLike
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import concrete, count, require, scalar, state
+from densityguide.errors import concrete, count, present, require, scalar, state
 from densityguide.flows import Flow
 from densityguide.sampling import Sample, decode
 from densityguide.solve import Method, Numbers, Status
@@ -90,8 +91,13 @@ def match_log_density(
     method, numbers = solving.plan(flow, **{"adjoint": "forward", **options})
     known = concrete(tolerance)
     require(known is None or bool(known > 0), f"tolerance must be positive, got {tolerance}")
-    tolerance = scalar(tolerance, "tolerance")
-    return _match(method, trace, scan, flow, x, key, numbers, goal, ends, tolerance)
+    near = scalar(tolerance, "tolerance")
+    return _match(method, trace, scan, flow, x, key, numbers, goal, ends, near)
+
+
+# Their declared fields say less than they take: a norm has a default, a tolerance may be traced.
+bisection: Callable[..., Any] = optimistix.Bisection
+newtons_method: Callable[..., Any] = optimistix.Newton
 
 
 @partial(jax.jit, static_argnames=("method", "trace", "scan"))
@@ -113,7 +119,8 @@ def _match(
 
     grid = jnp.geomspace(*ends, scan)
     scanned = jax.lax.map(decoded, grid)
-    gaps = scanned.log_density - target
+    reached = present(scanned.log_density)
+    gaps = reached - target
     crossing = gaps[:-1] * gaps[1:] <= 0
     middle = jnp.abs(jnp.log(grid[:-1] * grid[1:]))
     bracket = jnp.argmin(jnp.where(crossing, middle, jnp.inf))
@@ -123,19 +130,19 @@ def _match(
     rising = jnp.sign(gaps[bracket + 1] - gaps[bracket])
 
     def gap(factor: Array, _: Any) -> Array:
-        return rising * (decoded(factor).log_density - target)
+        return rising * (present(decoded(factor).log_density) - target)
 
-    halved = optimistix.root_find(
+    halved: Any = optimistix.root_find(
         gap,
-        optimistix.Bisection(rtol=1e-2, atol=1e-2, flip=False),
+        bisection(rtol=1e-2, atol=1e-2, flip=False),
         0.5 * (low + high),
         options={"lower": low, "upper": high},
         max_steps=4,
         throw=False,
     )
-    newton = optimistix.root_find(
+    newton: Any = optimistix.root_find(
         gap,
-        optimistix.Newton(rtol=1e-9, atol=tolerance),
+        newtons_method(rtol=1e-9, atol=tolerance),
         halved.value,
         options={"lower": low, "upper": high},
         max_steps=12,
@@ -145,10 +152,9 @@ def _match(
     nearest = grid[jnp.nanargmin(jnp.where(jnp.isnan(gaps), jnp.inf, jnp.abs(gaps)))]
     factor = jnp.where(roots > 0, newton.value, nearest)
     out = decoded(factor)
+    value = present(out.log_density)
     status = out.status
-    missed = (roots == 0) | ~(
-        jnp.abs(out.log_density - target) <= jnp.maximum(tolerance, 1e-6) * 10
-    )
+    missed = (roots == 0) | ~(jnp.abs(value - target) <= jnp.maximum(tolerance, 1e-6) * 10)
     status |= jnp.where(missed, int(Status.NO_ROOT), 0)
     status |= jnp.where(roots > 1, int(Status.MANY_ROOTS), 0)
     valid = jnp.isfinite(target) & (ends[0] > 0) & (ends[0] < ends[1])
@@ -156,11 +162,11 @@ def _match(
     solves = scan + 1 + halved.stats["num_steps"] + newton.stats["num_steps"]
     return Match(
         x=out.x,
-        log_density=out.log_density,
-        standard_error=out.standard_error,
+        log_density=value,
+        standard_error=present(out.standard_error),
         scale=factor,
-        lowest=jnp.nanmin(scanned.log_density),
-        highest=jnp.nanmax(scanned.log_density),
+        lowest=jnp.nanmin(reached),
+        highest=jnp.nanmax(reached),
         roots=roots,
         evaluations=solves * out.evaluations,
         tangents=solves * out.tangents,

@@ -37,7 +37,7 @@ class Network:
     channels_first: bool = False
 
     def __call__(self, params: Any, x: Array, t: Array) -> Array:
-        after = ()
+        after: tuple[Any, ...] = ()
         if self.conditioned:
             params, condition = params
             after = (condition,)

@@ -10,7 +10,7 @@ from jax import Array
 
 from densityguide.divergence import Trace
 from densityguide.flows import Flow
-from densityguide.likelihood import log_density
+from densityguide.likelihood import LogDensity, log_density
 from densityguide.tracking import Auto
 
 __all__ = ["Polished", "polish"]
@@ -62,7 +62,7 @@ def polish(
     power = jnp.sum(slope**2)
     ray = slope / jnp.where(power > 0, power, 1.0)
 
-    def step(carry: tuple, _: None) -> tuple[tuple, None]:
+    def step(carry: Any, _: None) -> tuple[Any, Array]:
         tau, value, gain = carry
         # A gain far from 1 means that the score is not the gradient here: trust it halfway.
         tau_new = tau + (log_p - value) / gain
@@ -80,7 +80,9 @@ def polish(
     return _polished(x + tau * ray, first, value, moved, iterations + 1, status)
 
 
-def _polished(x, first, value, moved, solves, status) -> Polished:
+def _polished(
+    x: Array, first: LogDensity, value: Array, moved: Array, solves: int, status: Array
+) -> Polished:
     return Polished(
         x=x,
         log_density=value,

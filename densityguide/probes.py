@@ -32,21 +32,21 @@ CHANNELS = 16  # arrays with more in their last axis are not taken for images
 
 
 def rademacher(
-    key: Array, index: Array, cycle: int, probes: int, shape: tuple[int, ...], dtype
+    key: Array, index: Array, cycle: int, probes: int, shape: tuple[int, ...], dtype: jnp.dtype
 ) -> Array:
     """Independent signs at every evaluation."""
     return jax.random.rademacher(jax.random.fold_in(key, index), (probes, *shape), dtype)
 
 
 def gaussian(
-    key: Array, index: Array, cycle: int, probes: int, shape: tuple[int, ...], dtype
+    key: Array, index: Array, cycle: int, probes: int, shape: tuple[int, ...], dtype: jnp.dtype
 ) -> Array:
     """Independent normals at every evaluation."""
     return jax.random.normal(jax.random.fold_in(key, index), (probes, *shape), dtype)
 
 
 def coded(
-    key: Array, index: Array, cycle: int, probes: int, shape: tuple[int, ...], dtype
+    key: Array, index: Array, cycle: int, probes: int, shape: tuple[int, ...], dtype: jnp.dtype
 ) -> Array:
     """Signs kept for a cycle, times the Walsh function of the evaluation's place in it."""
     signs = rademacher(key, index // cycle, cycle, probes, shape, dtype)

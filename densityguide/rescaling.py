@@ -54,7 +54,7 @@ def chi_quantile(p: Array, size: int) -> Array:
     least = (jnp.log(p) + jax.scipy.special.gammaln(0.5 * size + 1.0)) * (2.0 / size)
     start = jnp.maximum(start, 2.0 * jnp.exp(least))
 
-    def newton(value, _):
+    def newton(value: Array, _: None) -> tuple[Array, None]:
         half = 0.5 * value
         log_pdf = (0.5 * size - 1) * jnp.log(half) - half - jax.scipy.special.gammaln(0.5 * size)
         excess = (1.0 - gammaincc(0.5 * size, half)) - p

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from jax import Array
@@ -41,7 +41,7 @@ class _Then:
 
 
 def _rewire(flow: Flow, **changes: Any) -> Flow:
-    field = dataclasses.replace(flow.field, **changes)
+    field = dataclasses.replace(cast(_Diffusion, flow.field), **changes)
     prior = priors.normal(flow.shape, field.path.sigma(flow.interval[0]))
     return flow.replace(field=field, path=field.path, prior=prior)
 
@@ -80,8 +80,8 @@ def candidates(flow: Flow) -> Iterator[Candidate]:
             )
 
 
-def _clocks(clock: Callable[[Array], Array]) -> Iterator[tuple[Callable, str]]:
-    known = {
+def _clocks(clock: Callable[[Array], Array]) -> Iterator[tuple[Callable[[Array], Array], str]]:
+    known: dict[str, Callable[[Array], Array]] = {
         "clocks.log_snr": clocks.log_snr,
         "clocks.flow_time": clocks.flow_time,
         "clocks.reversed_flow_time": clocks.reversed_flow_time,

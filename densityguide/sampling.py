@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from densityguide import polish as polishing
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import count, require, state
+from densityguide.errors import count, present, require, state
 from densityguide.flows import Flow
 from densityguide.guidance import Guidance, Profile
 from densityguide.guided import KINDS, Guided, State
@@ -131,10 +132,16 @@ def sample(
     key_polish = None if key is None else jax.random.fold_in(key, 1)
     out = decode(method, trace, flow, x, guidance, noise, key, numbers)
     aimed = guidance is not None and guidance.name == "target"
-    goal = guidance.params[0] if aimed else out.log_density
+    goal = present(guidance).params[0] if aimed else present(out.log_density)
     ode = {"solver": method.solver if form is None else None}
     closed = polishing.polish(
-        flow, out.x, goal, iterations=polish, divergence=trace, key=key_polish, **options | ode
+        flow,
+        out.x,
+        goal,
+        iterations=polish,
+        divergence=present(trace),
+        key=key_polish,
+        **options | ode,
     )
     return out._replace(
         x=closed.x,
@@ -143,7 +150,7 @@ def sample(
         degrees_of_freedom=closed.degrees_of_freedom,
         evaluations=out.evaluations + closed.evaluations,
         tangents=out.tangents + closed.tangents,
-        consistency=closed.before - out.log_density,
+        consistency=closed.before - present(out.log_density),
         moved=closed.moved,
         status=out.status | closed.status,
     )
@@ -185,7 +192,9 @@ def decode(
         fine = guiding.valid(guidance, flow)
         status = jnp.where(fine, 0, int(Status.INVALID)).astype(jnp.int32)
         if guidance.prepare is not None:
-            profile, extra = _profile(method, trace, flow, x, numbers, keys[2], start, offset)
+            profile, extra = _profile(
+                method, present(trace), flow, x, numbers, keys[2], start, offset
+            )
             params = guidance.prepare(guidance.params, profile)
             guidance = _replace(guidance, params)
     if noise is not None:
@@ -194,13 +203,14 @@ def decode(
     field = Guided(flow, guidance, noise, trace, solving.ends(numbers))
     replicates = 0 if trace is None else trace.probes
     y0 = State(x, jnp.broadcast_to(start, (replicates,)), start, jnp.zeros_like(start))
+    rates: Callable[..., State] = field.rates if noise is None else field.increment
     solved = solving.solve(
         method,
         numbers,
-        field.rates if noise is None else field.increment,
+        rates,
         y0,
         draw=tracking.drawer(trace, method, keys[0], x, steer=steered),
-        brownian=None if noise is None else (keys[1], x.shape),
+        brownian=None if noise is None else (present(keys[1]), x.shape),
         watch=lambda y: y.log_density,
         kinds=KINDS,
         path=flow.path,
@@ -267,7 +277,7 @@ def _profile(
         # Looked up between this solve's own ends, which may be others than the calibration's.
         measured = Knots(flow.calibration.times, flow.calibration.log_density)
         times = jnp.linspace(*ends, measured.times.shape[0])
-        log_density = jax.vmap(measured)(times)
+        log_density = jax.vmap(measured.__call__)(times)
         spent = Spent.none()
     else:
         # A coarse solve will do: the line's shape needs no accuracy, its end is exact anyway.
@@ -285,7 +295,15 @@ def _profile(
     return Profile(times, log_density, share, start, offset), spent
 
 
-def _plain(method, trace, flow, x, key, numbers, watch) -> solving.Solved:
+def _plain(
+    method: Method,
+    trace: Trace,
+    flow: Flow,
+    x: Array,
+    key: Array | None,
+    numbers: Numbers,
+    watch: Callable[[State], Any],
+) -> solving.Solved:
     """The plain flow from ``x`` on a fixed grid, recording ``watch(state)`` at its knots."""
     start = flow.prior.log_prob(x)
     return solving.solve(

@@ -14,7 +14,7 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
-from densityguide.errors import count, require, shape_of, state
+from densityguide.errors import count, present, require, shape_of, state
 from densityguide.flows import Flow, evaluate
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto, Probes
@@ -79,18 +79,19 @@ def sample_sde(
 def _sample_sde(
     method: Method, trace: Trace | None, flow: Flow, x: Array, key: Array, numbers: Numbers
 ) -> SdeSample:
-    path = flow.path
+    path = present(flow.path)
 
     def increment(t: Array, y: _State, probes: Probes, dt: Array, dw: Array) -> _State:
         local = evaluate(flow, y.x, t, tangents=trace is not None)
+        score = present(local.score)
         drift, variance = path.drift(t), path.sigma(t) ** 2
         noise = path.sigma(t) * dw
-        rise = 0.5 * variance * jnp.sum(local.score**2) * dt + jnp.sum(local.score * noise)
+        rise = 0.5 * variance * jnp.sum(score**2) * dt + jnp.sum(score * noise)
         if trace is None:
             rate = -drift * flow.size * dt
         else:
             rate = -tracking.traces(local.tangent, trace, y.x, probes)[0][0] * dt
-        return _State((drift * y.x + variance * local.score) * dt + noise, rate + rise)
+        return _State((drift * y.x + variance * score) * dt + noise, rate + rise)
 
     return _tracked(method, trace, flow, x, key, numbers, increment)
 
@@ -135,7 +136,7 @@ def track_sde(
 def _track_sde(
     method: Method,
     trace: Trace,
-    functions: tuple[Callable, Callable],
+    functions: tuple[Callable[..., Array], Callable[..., Array]],
     shape: tuple[int, ...],
     flow: Flow,
     x: Array,
@@ -161,9 +162,9 @@ def _track_sde(
         pull = jax.linear_transpose(push, dw)
         bend = apply(lambda w: pull(local.tangent(push(w))[1])[0], trace, dw, bend_probes.report)
         divergence = tracking.traces(local.tangent, trace, y.x, probes)[0][0]
-        noise = push(dw)
-        rate = -divergence + jnp.sum(local.score * (v - local.velocity)) + 0.5 * jnp.sign(dt) * bend
-        return _State(v * dt + noise, rate * dt + jnp.sum(local.score * noise))
+        noise, score = push(dw), present(local.score)
+        rate = -divergence + jnp.sum(score * (v - local.velocity)) + 0.5 * jnp.sign(dt) * bend
+        return _State(v * dt + noise, rate * dt + jnp.sum(score * noise))
 
     return _tracked(
         method,
@@ -180,7 +181,17 @@ def _track_sde(
 
 
 def _tracked(
-    method, trace, flow, x, key, numbers, increment, *, shape=None, draw=None, tangents=1
+    method: Method,
+    trace: Trace | None,
+    flow: Flow,
+    x: Array,
+    key: Array,
+    numbers: Numbers,
+    increment: Callable[..., _State],
+    *,
+    shape: tuple[int, ...] | None = None,
+    draw: Callable[[Array], Any] | None = None,
+    tangents: int = 1,
 ) -> SdeSample:
     key_probe, key_noise = jax.random.split(key)
     replicates = 1 if trace is None else trace.probes
@@ -190,7 +201,7 @@ def _tracked(
         numbers,
         increment,
         _State(x, start),
-        kinds=_State("state", "nats"),
+        kinds=_State._make(("state", "nats")),
         path=flow.path,
         draw=draw or tracking.drawer(trace, method, key_probe, x, steer=False),
         brownian=(key_noise, x.shape if shape is None else shape),
@@ -250,7 +261,7 @@ def elbo(flow: Flow, x: Array, key: Array, *, levels: int = 64, replicates: int 
 
 @partial(jax.jit, static_argnames=("levels", "replicates"))
 def _elbo(levels: int, replicates: int, flow: Flow, x: Array, key: Array) -> Elbo:
-    path, (low, high) = flow.path, flow.interval
+    path, (low, high) = present(flow.path), flow.interval
     start = x * flow.end_scale()
 
     def kernel(t: Array) -> tuple[Array, Array]:
@@ -264,7 +275,7 @@ def _elbo(levels: int, replicates: int, flow: Flow, x: Array, key: Array) -> Elb
         eps = jax.random.normal(key, x.shape, x.dtype)
 
         def term(eps: Array) -> Array:
-            score = flow.field(flow.params, ratio * start + scale * eps, t)[1]
+            score = present(flow.field(flow.params, ratio * start + scale * eps, t)[1])
             return jnp.sum(score**2) + 2.0 * jnp.sum(score * eps) / scale
 
         # The antithetic pair cancels the 1 / scale of the cross term at low noise.

@@ -295,22 +295,22 @@ def backwards(numbers: Numbers) -> Numbers:
     return numbers._replace(knots=numbers.knots[::-1])
 
 
-class _Stochastic(diffrax.AbstractTerm):
+class _Stochastic(diffrax.AbstractTerm[Any, Any]):
     """Drift and noise as one term, so that one network evaluation serves both."""
 
-    increment: Callable = dataclasses.field(metadata={"static": True})
+    increment: Callable[..., Any] = dataclasses.field(metadata={"static": True})
     brownian: Array
 
-    def vf(self, t, y, args):
+    def vf(self, t: Any, y: Any, args: Any) -> Any:
         raise NotImplementedError("stochastic terms are evaluated through vf_prod")
 
-    def contr(self, t0, t1, **kwargs):
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
         return t1 - t0, self.brownian
 
-    def prod(self, vf, control):
+    def prod(self, vf: Any, control: Any) -> Any:
         raise NotImplementedError("stochastic terms are evaluated through vf_prod")
 
-    def vf_prod(self, t, y, args, control):
+    def vf_prod(self, t: Any, y: Any, args: Any, control: Any) -> Any:
         return self.increment(t, y, args, *control)
 
 
@@ -342,7 +342,7 @@ def solve(
     """
     # bf16 and TF32 products are not good enough for log p of thousands of nats; a user's own
     # jax_default_matmul_precision wins.
-    precision = jax.config.jax_default_matmul_precision or "float32"
+    precision = jax.config.jax_default_matmul_precision or "float32"  # type: ignore[attr-defined]
     with jax.default_matmul_precision(precision):
         coordinates = Coordinates(path, kinds)
         if method.adaptive:
@@ -352,7 +352,15 @@ def solve(
         return _fixed(method, numbers.knots, field, y0, draw, brownian, watch, coordinates)
 
 
-def _multistep(method, knots, field, y0, draw, watch, coordinates) -> Solved:
+def _multistep(
+    method: Method,
+    knots: Array,
+    field: Callable[..., Any],
+    y0: Any,
+    draw: Callable[[Array], Any],
+    watch: Callable[[Any], Any] | None,
+    coordinates: Coordinates,
+) -> Solved:
     y, fine, path, moves = multistep.integrate(
         method.solver.order,
         knots,
@@ -374,30 +382,41 @@ def _fixed_status(knots: Array, fine: Array) -> Array:
     return status.astype(jnp.int32)
 
 
-def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solved:
+def _fixed(
+    method: Method,
+    knots: Array,
+    field: Callable[..., Any],
+    y0: Any,
+    draw: Callable[[Array], Any],
+    brownian: tuple[Array, tuple[int, ...]] | None,
+    watch: Callable[[Any], Any] | None,
+    coordinates: Coordinates,
+) -> Solved:
     field = coordinates.field(field) if brownian is None else coordinates.increment(field)
     solver, steps = method.solver, knots.shape[0] - 1
     stage_times = jnp.asarray(method.stage_times, knots.dtype)
 
-    def drawn(t, place):
+    def drawn(t: Array, place: tuple[Array, Array, Array]) -> Any:
         step, t0, t1 = place
         stage = jnp.argmin(jnp.abs(stage_times - (t - t0) / (t1 - t0)))
         return draw(step * method.places + stage.astype(step.dtype))
 
-    def rates(t, y, place):
+    def rates(t: Any, y: Any, place: tuple[Array, Array, Array]) -> Any:
         return field(t, y, drawn(t, place))
 
-    def increments(t, y, place, dt, dw):
+    def increments(
+        t: Array, y: Any, place: tuple[Array, Array, Array], dt: Array, dw: Array
+    ) -> Any:
         return field(t, y, drawn(t, place), dt, dw)
 
-    def term(step, width):
+    def term(step: Array, width: Array) -> Any:
         if brownian is None:
             return diffrax.ODETerm(rates)
         key, shape = brownian
         normal = jax.random.normal(jax.random.fold_in(key, step), shape, knots.dtype)
         return _Stochastic(increments, normal * jnp.sqrt(jnp.abs(width)))
 
-    def body(carry, xs):
+    def body(carry: Any, xs: tuple[Array, Array, Array]) -> tuple[Any, Any]:
         y, state, fine, reached = carry
         step, t0, t1 = xs
         new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, xs, state, False)
@@ -423,7 +442,14 @@ def _fixed(method, knots, field, y0, draw, brownian, watch, coordinates) -> Solv
     return Solved(y, _fixed_status(knots, fine), evaluations, path, moves)
 
 
-def _adaptive(method, numbers, field, y0, draw, coordinates) -> Solved:
+def _adaptive(
+    method: Method,
+    numbers: Numbers,
+    field: Callable[..., Any],
+    y0: Any,
+    draw: Callable[[Array], Any],
+    coordinates: Coordinates,
+) -> Solved:
     field = coordinates.field(field)
     start, stop = ends(numbers)
     span = stop - start
@@ -433,17 +459,17 @@ def _adaptive(method, numbers, field, y0, draw, coordinates) -> Solved:
     kinds = coordinates.kinds
     unit = numbers.atol / numbers.log_density_atol
 
-    def scaled(y):
+    def scaled(y: Any) -> Any:
         return jax.tree.map(lambda a, o, k: (a - o) * unit if k == "nats" else a, y, begin, kinds)
 
-    def restored(y):
+    def restored(y: Any) -> Any:
         return jax.tree.map(lambda a, o, k: a / unit + o if k == "nats" else a, y, begin, kinds)
 
-    def rescaled(tau, y, drawn):
+    def rescaled(tau: Any, y: Any, drawn: Any) -> Any:
         dy = field(start + span * tau, restored(y), drawn)
         return jax.tree.map(lambda d, k: d * span * (unit if k == "nats" else 1.0), dy, kinds)
 
-    def norm(errors):
+    def norm(errors: Any) -> Array:
         # One norm over x and log p together would let log p exceed its tolerance sqrt(D)-fold.
         each = [jnp.sqrt(jnp.mean(e**2)) for e in jax.tree.leaves(errors) if e.size]
         return jnp.max(jnp.stack(each))
@@ -482,7 +508,7 @@ def _finite(y: Any) -> Array:
 
 def solver_named(name: str) -> Any:
     """A solver for ``solver=`` by its usual name in lower case, for command lines and files."""
-    known = {
+    known: dict[str, Callable[[], Any]] = {
         "adams": Adams,
         **{f"adams{order}": partial(Adams, order) for order in (1, 2, 3, 4, 5, 6)},
         "euler": diffrax.Euler,

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from densityguide.divergence import Trace, apply, exact
-from densityguide.errors import require
+from densityguide.errors import present, require
 from densityguide.flows import SMALL, Flow
 from densityguide.solve import Method
 
@@ -78,12 +78,13 @@ def drawer(
     error."""
     if trace is None or trace.draw is None:
         return lambda index: Probes(None, None)
-    report_key, steer_key = jax.random.split(key)
+    probe = trace.draw
+    report_key, steer_key = jax.random.split(present(key))
     cycle = cycle or trace.cycle(like.shape, method.indices)
 
     def draw(index: Array) -> Probes:
         def some(key: Array) -> Array:
-            return trace.draw(key, index, cycle, trace.probes, like.shape, like.dtype)
+            return probe(key, index, cycle, trace.probes, like.shape, like.dtype)
 
         return Probes(some(report_key), some(steer_key) if steer else None)
 

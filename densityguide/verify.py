@@ -12,7 +12,7 @@ from jax import Array
 from densityguide import priors, rewiring
 from densityguide.alignment import score_alignment
 from densityguide.divergence import exact, orthogonal
-from densityguide.errors import floating, require
+from densityguide.errors import floating, present, require
 from densityguide.flows import Flow
 from densityguide.sampling import sample
 
@@ -158,7 +158,8 @@ def _repeatable(flow: Flow, key: Array) -> Check:
     def twice(flow: Flow, key: Array) -> tuple[Array, Array]:
         # Traced twice: randomness drawn while tracing shows as a difference.
         x = flow.prior.sample(key)
-        return tuple(flow.field(flow.params, x, flow.interval[0])[0] for _ in range(2))
+        first, second = (flow.field(flow.params, x, flow.interval[0])[0] for _ in range(2))
+        return first, second
 
     first, second = twice(flow, key)
     same = bool(jnp.all((first == second) | ~jnp.isfinite(first)))
@@ -185,7 +186,7 @@ def _denoising(flow: Flow, key: Array, data: Array, levels: tuple[float, ...]) -
     """Excess of the denoising error over the best isotropic linear denoiser's, per level."""
     centre = jnp.mean(data, axis=0)
     variance = jnp.mean((data - centre) ** 2)
-    path = flow.path
+    path = present(flow.path)
 
     @jax.jit
     def errors(flow: Flow, key: Array) -> Array:
@@ -194,7 +195,7 @@ def _denoising(flow: Flow, key: Array, data: Array, levels: tuple[float, ...]) -
 
             def one(x0: Array, key: Array) -> Array:
                 eps = jax.random.normal(key, x0.shape, x0.dtype)
-                score = flow.field(flow.params, alpha * x0 + sigma * eps, t)[1]
+                score = present(flow.field(flow.params, alpha * x0 + sigma * eps, t)[1])
                 return jnp.mean((-sigma * score - eps) ** 2)
 
             error = jnp.mean(jax.vmap(one)(data, jax.random.split(key, data.shape[0])))
@@ -207,7 +208,9 @@ def _denoising(flow: Flow, key: Array, data: Array, levels: tuple[float, ...]) -
     return np.where(np.isfinite(ratio), ratio, np.inf)
 
 
-def _gaussian_path(flow, key, data, drawn, count, steps) -> list[Check]:
+def _gaussian_path(
+    flow: Flow, key: Array, data: Array | None, drawn: Array, count: int, steps: int
+) -> list[Check]:
     start, stop = (float(end) for end in flow.interval)
     levels = tuple(level for level in LEVELS if start < level < stop) or (0.5 * (start + stop),)
     basis = drawn if data is None else data
@@ -231,9 +234,10 @@ def _gaussian_path(flow, key, data, drawn, count, steps) -> list[Check]:
 
     @jax.jit
     def regress(flow: Flow, key: Array) -> Array:
+        variance = present(flow.path).sigma(flow.interval[0]) ** 2
         x = jax.vmap(flow.prior.sample)(jax.random.split(key, count))
         score = jax.vmap(lambda x: flow.field(flow.params, x, flow.interval[0])[1])(x)
-        return -(flow.path.sigma(flow.interval[0]) ** 2) * jnp.sum(score * x) / jnp.sum(x**2)
+        return -variance * jnp.sum(score * x) / jnp.sum(x**2)
 
     slope = float(regress(flow, key))
     near = abs(slope - 1.0) < 0.1
@@ -248,7 +252,15 @@ def _gaussian_path(flow, key, data, drawn, count, steps) -> list[Check]:
     return checks
 
 
-def _name_mistake(flow, key, data, levels, allowed, count, steps) -> str:
+def _name_mistake(
+    flow: Flow,
+    key: Array,
+    data: Array | None,
+    levels: tuple[float, ...],
+    allowed: float,
+    count: int,
+    steps: int,
+) -> str:
     best, advice = np.inf, ""
     for candidate in rewiring.candidates(flow):
         basis = data

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide import paths, priors
-from densityguide.errors import concrete, number, require
+from densityguide.errors import concrete, number, present, require
 from densityguide.flows import Flow, _interval
 from densityguide.paths import Path
 
@@ -43,7 +43,7 @@ class Gaussian(NamedTuple):
     variances: Array
 
 
-def _components(world: Any, x: Array, t: Array, path: Path):
+def _components(world: Any, x: Array, t: Array, path: Path) -> tuple[Array, Array, Array]:
     """Rotated offset [K, D], variances [K, D] and log weights [K] at log-SNR ``t``."""
     alpha, sigma = path.alpha(t), path.sigma(t)
     if isinstance(world, Gaussian):
@@ -170,34 +170,34 @@ def exact_prior(flow: Flow) -> Flow:
     """The same world started from its own marginal instead of N(0, sigma_T^2 I), whose relative
     mismatch ``exp(log_snr_min)`` is small but not zero: with it every identity is exact."""
     _check_world(flow)
-    return flow.replace(prior=_Noised(flow.params, flow.interval[0], flow.path))
+    return flow.replace(prior=_Noised(flow.params, flow.interval[0], present(flow.path)))
 
 
 def laplacian(flow: Flow, x: Array, t: ArrayLike) -> Array:
     """``tr grad grad log p_t(x) = sum_k r_k (|s_k|^2 - tr C_k^-1) - |s|^2``, r_k the
     responsibilities, s_k the components' scores."""
     _check_world(flow)
-    parts, offset, variances = _log_parts(flow.params, x, jnp.asarray(t), flow.path)
+    parts, offset, variances = _log_parts(flow.params, x, jnp.asarray(t), present(flow.path))
     r, scores = jax.nn.softmax(parts), -offset / variances
     return r @ jnp.sum(scores**2 - 1.0 / variances, axis=1) - jnp.sum((r @ scores) ** 2)
 
 
 def divergence(flow: Flow, x: Array, t: ArrayLike) -> Array:
     """``div u = drift D + sigma^2 / 2 laplacian``."""
-    t = jnp.asarray(t)
-    lap = laplacian(flow, x, t)
-    return flow.path.drift(t) * flow.size + 0.5 * flow.path.sigma(t) ** 2 * lap
+    t, lap = jnp.asarray(t), laplacian(flow, x, t)
+    path = present(flow.path)
+    return path.drift(t) * flow.size + 0.5 * path.sigma(t) ** 2 * lap
 
 
 def flow_map(flow: Flow, x: Array, start: ArrayLike, stop: ArrayLike) -> Array:
     """Exact solution of the probability-flow ODE of one Gaussian from ``start`` to ``stop``:
     ``alpha_1 mean + C_1^(1/2) C_0^(-1/2) (x - alpha_0 mean)``."""
     _check_world(flow)
-    world, path = flow.params, flow.path
+    world, path = flow.params, present(flow.path)
     require(isinstance(world, Gaussian), "flow_map has a closed form for one Gaussian only")
     start, stop = jnp.asarray(start), jnp.asarray(stop)
 
-    def scale(t):
+    def scale(t: Array) -> Array:
         return jnp.sqrt(path.alpha(t) ** 2 * world.variances + path.sigma(t) ** 2)
 
     offset = (x - path.alpha(start) * world.mean) @ world.basis

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from densityguide.cli.program import app, print_json
 from densityguide.cli.options import Json, examples
+from densityguide.cli.program import app, print_json
 
 __all__ = ["run"]
 

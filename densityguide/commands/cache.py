@@ -43,7 +43,7 @@ def switch_on() -> None:
 
 def current() -> Path | None:
     """The folder in use, or None."""
-    folder = jax.config.jax_compilation_cache_dir
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     return None if folder is None else Path(folder)
 
 

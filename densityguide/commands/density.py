@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,7 +63,8 @@ def run(
         folder.check_file(out, ours=folder.holds("names", *_Measured._fields))
     loaded = source.load(request.model, request.condition)
     given = inputs.open_inputs(paths, array, loaded).first(request.count)
-    settings = requests.settings(request, loaded, count=given.count)._replace(count=given.count)
+    settings = requests.settings(request, loaded, count=given.count)
+    settings = dataclasses.replace(settings, count=given.count)
     seconds = {"load": time.perf_counter() - started}
 
     read = _reader(given, settings)
@@ -157,7 +159,7 @@ def _report(
 
 
 def _names(status: np.ndarray) -> list[str]:
-    return [flag.name for flag in Status if flag and int(status) & flag]
+    return [str(flag.name) for flag in Status if flag and int(status) & flag]
 
 
 def _write(out: Path | None, given: Inputs, settings: Settings, measured: _Measured) -> list[Path]:

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def write(folder: Path, files: dict[str, Callable[[Path], None]]) -> list[Path]:
     return [folder / name for name in files]
 
 
-def write_json(path: Path, record: dict) -> None:
+def write_json(path: Path, record: dict[str, Any]) -> None:
     """Readable strict JSON."""
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
 
@@ -136,4 +137,5 @@ def write_json(path: Path, record: dict) -> None:
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """A compressed npz without times inside: the same arrays give the same bytes."""
     with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        save: Callable[..., None] = np.savez_compressed
+        save(file, **arrays)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,7 +23,8 @@ MODES = {1: "L", 3: "RGB"}
 FIRST = ("x", "images")  # what `sample` writes: its states, which are exact, before its pictures
 
 
-class Inputs(NamedTuple):
+@dataclass(frozen=True)
+class Inputs:
     """``read(start, stop)`` gives samples [stop - start, *shape]: integers of a picture, or floats
     on the model's own scale."""
 
@@ -37,7 +39,7 @@ class Inputs(NamedTuple):
 
     def first(self, count: int | None) -> Inputs:
         """At most so many of them."""
-        return self if count is None else self._replace(names=self.names[:count])
+        return self if count is None else dataclasses.replace(self, names=self.names[:count])
 
 
 def open_inputs(paths: Sequence[Path], array: str | None, loaded: Source) -> Inputs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ EVALUATIONS, SMALL_EVALUATIONS, WORLD_EVALUATIONS = 64, 128, 384
 PROBES = 2  # two replicates: the fewest with an error bar
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Request:
     """Options that the commands share; None is the default that fits the model."""
 
     model: str
@@ -30,7 +32,8 @@ class Request(NamedTuple):
     probes: int | None = None
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class Settings:
     """The same with everything decided."""
 
     count: int
@@ -48,7 +51,7 @@ class Settings(NamedTuple):
     def record(self) -> dict[str, Any]:
         """The settings for a report."""
         names = {"solver": solve.solver_name(self.solver), "trace": trace_name(self.trace)}
-        return self._asdict() | names
+        return vars(self) | names
 
 
 def trace_name(trace: Trace) -> str:

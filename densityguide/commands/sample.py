@@ -128,13 +128,14 @@ def draw_row(compiled: Compiled, flow: Flow, settings: Settings, q: float, tick:
 
 def _images(loaded: Source, outs: list[Sample]) -> list[np.ndarray] | None:
     """Integer images of every row; None for a model of something else."""
-    if not loaded.is_image:
+    decode = loaded.pictures
+    if not loaded.is_image or decode is None:
         return None
     # A failed sample has its last finite state, so this is defined for all.
     return [
         np.concatenate(
             [
-                np.asarray(loaded.pictures(out.x[start : start + PICTURES]))
+                np.asarray(decode(out.x[start : start + PICTURES]))
                 for start in range(0, len(out.x), PICTURES)
             ]
         )
@@ -157,7 +158,7 @@ def _arrays(
     arrays = {name: np.stack([getattr(out, name) for out in outs]) for name in fields}
     if images is not None:
         arrays["images"] = np.stack(images)
-    arrays["noise_level"] = outs[0].noise_level[0]
+    arrays["noise_level"] = np.asarray(outs[0].noise_level[0])
     arrays["q"] = np.asarray(quantiles)
     arrays["seed"] = np.asarray(settings.seed, np.uint32)
     return arrays
@@ -210,7 +211,7 @@ def _picture(
         labels.append(plotting.Label(f"q = {row['q']:g}", tuple(lines), level(value)))
     if images is None:
         return plotting.scatter_grid(
-            [out.x.reshape(len(out.x), -1) for out in outs],
+            [np.reshape(out.x, (len(out.x), -1)) for out in outs],
             labels,
             title=loaded.name,
             subtitle="the same latents at each requested log-density; two main directions",

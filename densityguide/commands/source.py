@@ -31,7 +31,7 @@ class Source(NamedTuple):
     name: str
     flow: Flow
     levels: int
-    pictures: Callable[[np.ndarray], np.ndarray] | None = None
+    pictures: Callable[[Any], Any] | None = None
 
     @property
     def is_image(self) -> bool:
@@ -44,7 +44,7 @@ class Source(NamedTuple):
         return self.flow.density is not None
 
 
-def _worlds() -> dict:
+def _worlds() -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath("worlds.toml").read_text("utf-8"))
 
 

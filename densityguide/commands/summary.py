@@ -75,14 +75,14 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b) / scale if scale > 0 else math.nan
 
 
-def bits(flow: Flow, nats: np.ndarray) -> np.ndarray:
+def bits(flow: Flow, nats: Any) -> Any:
     """Bits per dimension: of the integer data where a transform is declared."""
     if flow.transform is None:
         return nats_to_bits_per_dim(nats, flow.size)
     return flow.transform.bits_per_dim(nats, flow.size)
 
 
-def means(flow: Flow, log_density: np.ndarray, standard_error: np.ndarray) -> dict[str, Any]:
+def means(flow: Flow, log_density: Any, standard_error: Any) -> dict[str, Any]:
     """Means over the samples that ended with a finite log p.
 
     ``standard_error`` is that of the trace estimate of the mean, not the spread of samples.
@@ -108,7 +108,7 @@ def row(
     flow: Flow, q: float, out: Sample, sizes: np.ndarray | None, seconds: float
 ) -> dict[str, Any]:
     """What was found at one q."""
-    fine = np.isfinite(out.log_density)
+    fine = np.isfinite(np.asarray(out.log_density))
     some = bool(fine.any())
     return (
         {"q": q}
@@ -124,9 +124,9 @@ def row(
     )
 
 
-def statuses(status: np.ndarray) -> dict[str, int]:
+def statuses(status: Any) -> dict[str, int]:
     """How many samples carry each status."""
-    counts = {flag.name: int(((status & int(flag)) != 0).sum()) for flag in Status if flag}
+    counts = {str(flag.name): int(((status & int(flag)) != 0).sum()) for flag in Status if flag}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -135,7 +135,9 @@ def closed_form_error(flow: Flow, out: Sample) -> float:
 
     alpha, end = flow.end_scale(), flow.interval[1]
     exact = jax.vmap(lambda x: flow.log_density(alpha * x, end))(jnp.asarray(out.x))
-    return float(np.nanmax(np.abs(out.log_density - (exact + flow.size * jnp.log(alpha)))))
+    return float(
+        np.nanmax(np.abs(np.asarray(out.log_density) - (exact + flow.size * jnp.log(alpha))))
+    )
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from rich.console import Console
 from rich.text import Text
 
@@ -32,7 +33,7 @@ def run(request: Request, data: Sequence[Path], array: str | None) -> dict[str, 
         if some.count < 8:
             raise ValueError(f"--data must hold at least 8 samples, got {some.count}")
         keys = blocks.sample_keys(request.seed, 0, some.count)
-        given = inputs.on_model_scale(some, loaded, keys)
+        given = jnp.asarray(inputs.on_model_scale(some, loaded, keys))
     elif array is not None:
         raise ValueError("--array belongs to --data: give both, or neither")
     key = jax.random.key(request.seed)

@@ -12,7 +12,7 @@ import densityguide
 from densityguide.cli import app
 from densityguide.commands.progress import bar
 
-COMMANDS = ("sample", "density", "align", "verify", "cost", "train", "export", "data")
+COMMANDS = ("sample", "density", "align", "verify", "cost", "run", "train", "export", "data")
 MODULE = (sys.executable, "-m", "densityguide")
 
 
@@ -97,6 +97,8 @@ def test_interrupt_writes_nothing(tmp_path, cache_folder, command):
         "density": ("points.npy", "--out", "new/density.npz"),
         "align": ("--count", "500000", "--out", "new/align.npz"),
     }[command]
+    # A shell's background job ignores SIGINT, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*MODULE, command, "--model", "world:mixture", *more],
         cwd=tmp_path,
@@ -104,6 +106,7 @@ def test_interrupt_writes_nothing(tmp_path, cache_folder, command):
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     # Past the imports, which no program can catch, and in the compiler or the loop.
     time.sleep(12.0)
     process.send_signal(signal.SIGINT)
