@@ -6,7 +6,8 @@ continuously differentiable, exact at the knots, and never overshooting them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ def _polynomial(knots: Knots, t: Array) -> Array:
     return values[i] + z * rise + z * (1 - z) * ((1 - z) * left + z * right)
 
 
-def knots(times: ArrayLike, values: ArrayLike) -> Knots:
+def knots(times: ArrayLike | Sequence[Any], values: ArrayLike | Sequence[Any]) -> Knots:
     """A function of the flow's clock through ``values`` at ``times`` (strictly rising, both [n],
     n of at least 2)."""
     known = concrete(times)

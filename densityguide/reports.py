@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from densityguide.alignment import score_alignment
 from densityguide.errors import require
@@ -28,9 +29,12 @@ class AlignmentReport(NamedTuple):
     status: Array
 
 
-def wilson_interval(successes: Array, count: Array, z: float = 1.959964) -> tuple[Array, Array]:
+def wilson_interval(
+    successes: ArrayLike, count: ArrayLike, z: float = 1.959964
+) -> tuple[Array, Array]:
     """Confidence interval of a binomial rate (Wilson, 1927); inside [0, 1] and not empty even
     for rates of 0 and 1."""
+    successes, count = jnp.asarray(successes), jnp.asarray(count)
     rate = successes / count
     centre = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * jnp.sqrt(rate * (1 - rate) / count + (z / (2 * count)) ** 2)

@@ -18,7 +18,7 @@ __all__ = ["build", "differences", "override", "read"]
 T = TypeVar("T")
 
 
-def read(path: str | os.PathLike) -> dict[str, Any]:
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The tables of a TOML file; FileNotFoundError or ValueError, one line each."""
     path = Path(path)
     if not path.is_file():

@@ -7,6 +7,7 @@ log-density are exact at every noise level: calibrate and debug on them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import pi
 from typing import Any, NamedTuple
@@ -88,9 +89,9 @@ def _world(world: Any, size: int, path: Path, log_snr: tuple[ArrayLike, ArrayLik
 
 
 def mixture(
-    weights: ArrayLike,
-    means: ArrayLike,
-    scales: ArrayLike,
+    weights: ArrayLike | Sequence[Any],
+    means: ArrayLike | Sequence[Any],
+    scales: ArrayLike | Sequence[Any],
     *,
     path: Path | None = None,
     log_snr: tuple[ArrayLike, ArrayLike] = (-10.0, 8.0),
@@ -117,8 +118,8 @@ def mixture(
 
 
 def gaussian(
-    mean: ArrayLike,
-    covariance: ArrayLike,
+    mean: ArrayLike | Sequence[Any],
+    covariance: ArrayLike | Sequence[Any],
     *,
     path: Path | None = None,
     log_snr: tuple[ArrayLike, ArrayLike] = (-10.0, 8.0),

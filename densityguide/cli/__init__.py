@@ -21,7 +21,9 @@ __all__ = ["app", "main"]
 
 # As --help lists them: what one does with a model, then what makes one.
 ORDER = ("sample", "density", "align", "verify", "cost", "run", "train", "export")
-app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))
+app.registered_commands.sort(
+    key=lambda command: ORDER.index(getattr(command.callback, "__name__", ""))
+)
 
 PACKAGE = str(Path(__file__).parent.parent)
 

@@ -58,7 +58,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a job in resumable shards, on all devices, of one host or many."""
+    """Run a job in resumable shards, on all devices of many hosts."""
     from densityguide.commands import run as running
 
     status, summary = running.run(
