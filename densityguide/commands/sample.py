@@ -144,7 +144,7 @@ def _images(loaded: Source, outs: list[Sample]) -> list[np.ndarray] | None:
 
 
 def _sizes(images: np.ndarray) -> np.ndarray:
-    return np.asarray([summary.png_bytes(image) for image in images])
+    return np.asarray([plotting.png_bytes(image) for image in images])
 
 
 def _arrays(
@@ -177,7 +177,7 @@ def _report(
     report["settings"]["q"] = list(quantiles)
     if sizes is not None:
         surprise = -np.concatenate([out.log_density for out in outs])
-        report["spearman_of_minus_log_p_with_png_bytes"] = summary.spearman(
+        report["spearman_of_minus_log_p_with_png_bytes"] = plotting.spearman(
             surprise, np.concatenate(sizes)
         )
     if flow.density is not None:

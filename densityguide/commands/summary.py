@@ -1,8 +1,7 @@
-"""What a run found: one record per q, pictures measured by their PNG size, rank correlation."""
+"""What a run found: one record per q."""
 
 from __future__ import annotations
 
-import io
 import math
 import platform
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from densityguide import __version__, tracking
 from densityguide.commands import folder
@@ -21,8 +19,7 @@ from densityguide.flows import Flow
 from densityguide.sampling import Sample
 from densityguide.solve import Status
 
-__all__ = ["bits", "closed_form_error", "heading", "means", "plain", "png_bytes", "row"]
-__all__ += ["spearman", "statuses"]
+__all__ = ["bits", "closed_form_error", "heading", "means", "plain", "row", "statuses"]
 
 
 def heading(loaded: Source, settings: Settings | None = None) -> dict[str, Any]:
@@ -44,35 +41,6 @@ def heading(loaded: Source, settings: Settings | None = None) -> dict[str, Any]:
             "device": jax.devices()[0].device_kind,
         },
     } | ({} if settings is None else {"settings": settings.record()})
-
-
-def png_bytes(image: np.ndarray) -> int:
-    """Size of one uint8 image [H, W, C] as PNG: a simple measure of detail."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
-        buffer, "PNG", compress_level=9
-    )
-    return buffer.tell()
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, ties sharing their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts) - 1
-    return (last - 0.5 * (counts - 1))[inverse]
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation; nan where one side is constant or fewer than two pairs are
-    finite."""
-    a, b = np.ravel(a), np.ravel(b)
-    fine = np.isfinite(a) & np.isfinite(b)
-    if fine.sum() < 2:
-        return math.nan
-    a, b = _ranks(a[fine]), _ranks(b[fine])
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / scale if scale > 0 else math.nan
 
 
 def bits(flow: Flow, nats: Any) -> Any:

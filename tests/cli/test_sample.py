@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import spearmanr
 
 from densityguide.commands import blocks, sample, source, summary
 
@@ -127,13 +126,6 @@ def test_images(run, tmp_path):
         flow.transform.bits_per_dim(arrays["log_density"][0].mean(), flow.size),
         rtol=1e-5,
     )
-
-
-def test_spearman_is_scipys():
-    rng = np.random.default_rng(0)
-    for values in (rng.normal(size=(2, 40)), rng.integers(0, 5, (2, 40))):
-        np.testing.assert_allclose(summary.spearman(*values), spearmanr(*values).statistic)
-    assert np.isnan(summary.spearman(np.ones(4), np.arange(4)))
 
 
 def test_failed_samples_are_left_out_and_counted():

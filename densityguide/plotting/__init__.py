@@ -1,0 +1,27 @@
+"""Pictures. Figures take arrays and return a matplotlib ``Figure``, which a notebook shows and
+``figure.savefig`` writes; matplotlib is optional (extra ``plots``). The pages of the command line
+are drawn with Pillow alone.
+"""
+
+from densityguide.plotting.alignment import alignment
+from densityguide.plotting.curves import convergence, log_density_paths
+from densityguide.plotting.detail import detail, high_frequency_power, png_bytes, spearman
+from densityguide.plotting.images import images
+from densityguide.plotting.pages import Label, image_grid, scatter_grid
+from densityguide.plotting.plane import mesh, plane
+
+__all__ = [
+    "Label",
+    "alignment",
+    "convergence",
+    "detail",
+    "high_frequency_power",
+    "image_grid",
+    "images",
+    "log_density_paths",
+    "mesh",
+    "plane",
+    "png_bytes",
+    "scatter_grid",
+    "spearman",
+]

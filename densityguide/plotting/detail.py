@@ -1,0 +1,111 @@
+"""How much detail a picture has, and how that goes with its log p."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from densityguide.errors import require
+from densityguide.plotting.style import MARKERS, colours, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["detail", "high_frequency_power", "png_bytes", "spearman"]
+
+
+def png_bytes(image: np.ndarray) -> int:
+    """Size of one uint8 image [H, W, C] as PNG: a simple measure of detail."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
+        buffer, "PNG", compress_level=9
+    )
+    return buffer.tell()
+
+
+def high_frequency_power(image: ArrayLike, *, levels: int = 256, cutoff: float = 0.25) -> float:
+    """Variance of one image [H, W, C], on the scale 0 .. 1, at frequencies above ``cutoff`` cycles
+    per pixel (0.25 is half the Nyquist frequency), mean over the channels::
+
+        sum over |f| > cutoff of |F(f)|^2 / (H W)^2,    F the discrete Fourier transform
+    """
+    pixels = np.asarray(image, np.float64) / (levels - 1)
+    height, width = pixels.shape[:2]
+    power = np.abs(np.fft.fft2(pixels, axes=(0, 1)) / (height * width)) ** 2
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    return float(power[frequency > cutoff].sum() / pixels.shape[2])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0, ties sharing their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts) - 1
+    return (last - 0.5 * (counts - 1))[inverse]
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation; nan where one side is constant or fewer than two pairs are
+    finite."""
+    a, b = np.ravel(a), np.ravel(b)
+    fine = np.isfinite(a) & np.isfinite(b)
+    if fine.sum() < 2:
+        return math.nan
+    a, b = _ranks(a[fine]), _ranks(b[fine])
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0 else math.nan
+
+
+def detail(
+    log_density: ArrayLike,
+    measures: Mapping[str, ArrayLike],
+    *,
+    groups: Mapping[str, ArrayLike] | None = None,
+    xlabel: str = "log p (nats)",
+) -> Figure:
+    """Measures of detail against log p, a panel each, with Spearman's rank correlation.
+
+    Args:
+        log_density: [n].
+        measures: name -> values [n], e.g. of `png_bytes` and `high_frequency_power`.
+        groups: name -> which of the n samples belong to it (a mask or indices), drawn with its own
+            marker; by default one group without a name.
+
+    Raises:
+        ValueError: a measure of another shape, or no matplotlib.
+    """
+    log_density = np.asarray(log_density, np.float64)
+    require(log_density.ndim == 1, f"detail takes log_density [n], got {log_density.shape}")
+    require(len(measures) > 0, "detail takes at least one measure: name -> values [n]")
+    groups = {"": np.arange(len(log_density))} if groups is None else groups
+    shades = colours(len(groups))
+    with sheet((4.4 * len(measures) + 0.2, 4.0), columns=len(measures)) as (figure, axes):
+        for axis, (name, values) in zip(axes[0], measures.items(), strict=True):
+            values = np.asarray(values, np.float64)
+            require(
+                values.shape == log_density.shape,
+                f"{name} must be {log_density.shape}, one for each log p, got {values.shape}",
+            )
+            for index, (label, chosen) in enumerate(groups.items()):
+                axis.plot(
+                    log_density[chosen],
+                    values[chosen],
+                    MARKERS[index % len(MARKERS)],
+                    color=shades[index],
+                    mec="white",
+                    mew=0.6,
+                    ms=7.0,
+                    label=label,
+                )
+            axis.set_title(f"rank correlation {spearman(log_density, values):+.2f}", loc="left")
+            axis.set(xlabel=xlabel, ylabel=name)
+            axis.grid(True)
+        if len(groups) > 1:
+            axes[0, 0].legend(handletextpad=0.1)
+        return figure
