@@ -10,12 +10,11 @@ from functools import partial
 
 import diffrax
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 
 import densityguide as dg
 from benchmarks import report
-from densityguide import solve
+from densityguide import plotting, solve
 from densityguide.probes import rademacher
 
 BUDGETS = (16, 24, 32, 64, 128, 256)
@@ -76,19 +75,11 @@ def model(name):
 
 
 def plot(rows):
-    figure, axis = plt.subplots(figsize=(5.5, 3.8))
-    styles = dict(zip(SOLVERS, [":o", "-.s", "--^", "-.v", "--x", "-D"], strict=True))
-    for label, style in styles.items():
+    curves = {}
+    for label in SOLVERS:
         points = [(row[1], row[2]) for row in rows if row[0] == label]
-        color = "black" if label in ("Euler", "Adams") else "0.5"
-        axis.loglog(*zip(*points, strict=True), style, color=color, label=label, ms=4)
-    axis.set_xticks([*BUDGETS, 1024], [str(n) for n in (*BUDGETS, 1024)], fontsize=8)
-    axis.xaxis.minorticks_off()
-    axis.set_xlim(13, 1.1 * max(row[1] for row in rows))
-    axis.set(xlabel="network evaluations", ylabel="error of log p (nats, RMS)")
-    axis.grid(True, which="major", alpha=0.3)
-    axis.legend(fontsize=8, loc="best")
-    return figure
+        curves[label] = tuple(zip(*points, strict=True))
+    return plotting.convergence(curves, emphasis=("Euler", "Adams"))
 
 
 def write(name, rows):

@@ -88,7 +88,7 @@ def convergence(
     shades = dict(zip(curves, colours(len(curves)), strict=True))
     if emphasis:
         shades = {name: INK if name in emphasis else GREY for name in curves}
-    with sheet((6.4, 4.4)) as (figure, axes):
+    with sheet((8.0, 4.2)) as (figure, axes):
         axis, seen = axes[0, 0], set()
         looks = zip(curves.items(), cycle(MARKERS), cycle(LINES), strict=False)
         for (name, (evaluations, errors)), marker, dash in looks:
@@ -107,5 +107,6 @@ def convergence(
         axis.set_xticks(powers, [str(n) for n in powers])
         axis.set(xlabel="network evaluations", ylabel=ylabel)
         axis.grid(True)
-        axis.legend()
+        # Beside the axes: curves that fall steeply leave no corner free.
+        figure.legend(loc="outside right upper", handlelength=2.6)
         return figure
