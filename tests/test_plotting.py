@@ -32,7 +32,7 @@ def test_images_stand_over_their_log_density():
     log_p = np.array([[1.0, -2.0, 3.0], [4.0, np.nan, 6000.0]])
     figure = plotting.images(rows, log_p, labels=("a", "b"), levels=17)
     axis = figure.axes[0]
-    assert len(axis.images) == 6
+    assert len(axis.images) == len(axis.lines) == 6
     for image, tile in zip(axis.images, rows.reshape(6, 8, 8, 1), strict=True):
         np.testing.assert_allclose(image.get_array(), np.repeat(tile / 16.0, 3, axis=-1))
     assert texts(axis) == ["1", "-2", "3", "4", "failed", "6,000", "a", "b"]
@@ -79,6 +79,8 @@ def test_detail_gives_scipys_rank_correlation_in_every_group():
         assert axis.get_ylabel() == name
         points = np.concatenate([line.get_xydata() for line in axis.lines])
         np.testing.assert_allclose(points, np.stack([log_p, values], axis=1))
+    title = plotting.detail(log_p, measures, groups={"few": np.arange(9)}).axes[0].get_title("left")
+    assert f"{spearmanr(log_p[:9], measures['bytes'][:9]).statistic:+.2f}" in title
 
 
 def test_spearman_is_scipys():

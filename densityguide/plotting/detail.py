@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from densityguide.errors import require
-from densityguide.plotting.style import MARKERS, colours, sheet
+from densityguide.plotting.style import INK, MARKERS, colours, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ def detail(
         log_density: [n].
         measures: name -> values [n], e.g. of `png_bytes` and `high_frequency_power`.
         groups: name -> which of the n samples belong to it (a mask or indices), drawn with its own
-            marker; by default one group without a name.
+            marker; by default one group without a name. What is in no group is left out.
 
     Raises:
         ValueError: a measure of another shape, or no matplotlib.
@@ -83,7 +83,9 @@ def detail(
     log_density = np.asarray(log_density, np.float64)
     require(log_density.ndim == 1, f"detail takes log_density [n], got {log_density.shape}")
     require(len(measures) > 0, "detail takes at least one measure: name -> values [n]")
-    groups = {"": np.arange(len(log_density))} if groups is None else groups
+    everyone = np.arange(len(log_density))
+    groups = {name: everyone[chosen] for name, chosen in (groups or {"": everyone}).items()}
+    drawn = np.unique(np.concatenate(list(groups.values())))
     shades = colours(len(groups))
     with sheet((4.4 * len(measures) + 0.2, 4.0), columns=len(measures)) as (figure, axes):
         for axis, (name, values) in zip(axes[0], measures.items(), strict=True):
@@ -98,12 +100,13 @@ def detail(
                     values[chosen],
                     MARKERS[index % len(MARKERS)],
                     color=shades[index],
-                    mec="white",
+                    mec=INK,
                     mew=0.6,
                     ms=7.0,
                     label=label,
                 )
-            axis.set_title(f"rank correlation {spearman(log_density, values):+.2f}", loc="left")
+            rank = spearman(log_density[drawn], values[drawn])
+            axis.set_title(f"rank correlation {rank:+.2f}", loc="left")
             axis.set(xlabel=xlabel, ylabel=name)
             axis.grid(True)
         if len(groups) > 1:

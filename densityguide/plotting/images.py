@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from densityguide.errors import require
-from densityguide.plotting.style import INK, sheet
+from densityguide.plotting.style import FRAME, INK, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["images"]
 
-TILE, CAPTION, LABEL = 1.0, 0.26, 1.25  # inches
+TILE, CAPTION, LETTER = 1.0, 0.26, 0.105  # inches
 
 
 def images(
@@ -56,7 +56,7 @@ def images(
         labels is None or len(labels) == height,
         f"labels must be {height}, one for each row, got {labels!r}",
     )
-    left = 0.0 if labels is None else LABEL
+    left = 0.0 if labels is None else 0.2 + LETTER * max(map(len, labels))
     below = 0.06 if log_density is None else CAPTION
     tall = rows.shape[2] / rows.shape[3]  # height of a tile in tiles
     across, down = 1.06, tall + below
@@ -70,6 +70,9 @@ def images(
                 tile = np.repeat(tile, 3, axis=-1)
             # Whole pixels as crisp squares.
             axis.imshow(tile, extent=(x, x + 1.0, y - tall, y), interpolation="nearest")
+            # A frame: many pictures are white at their edges.
+            edges = np.array([[x, y], [x + 1.0, y], [x + 1.0, y - tall], [x, y - tall], [x, y]])
+            axis.plot(*edges.T, color=FRAME, lw=0.8)
             if log_density is not None:
                 value = log_density[row, column]
                 text = form.format(value) if np.isfinite(value) else "failed"
@@ -77,7 +80,7 @@ def images(
         for row, label in enumerate(labels or ()):
             middle = -row * down - 0.5 * tall
             axis.text(0.0, middle, label, ha="left", va="center", fontsize=13, color=INK)
-        axis.set_xlim(0.0, left + width * across)
+        axis.set_xlim(-0.02, left + width * across)
         axis.set_ylim(-height * down, 0.02)
         axis.set_axis_off()
         if title:

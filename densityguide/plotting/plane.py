@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from densityguide.errors import require
-from densityguide.plotting.style import INK, LINES, MARKERS, colours, sheet
+from densityguide.plotting.style import GREY, INK, LINES, MARKERS, colours, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["mesh", "plane"]
 
 LEVELS = (-12.0, -8.0, -6.0, -4.0, -3.0, -2.0, -1.0, -0.5, 0.0)  # nats below the highest
+SHADES = [str(0.97 - 0.055 * index) for index in range(len(LEVELS) - 1)]  # light: others lie on it
 
 
 def mesh(extent: tuple[float, float, float, float], count: int = 120) -> np.ndarray:
@@ -54,13 +55,15 @@ def plane(
     left, right, bottom, top = extent
     shades = iter(colours(len(paths) + len(points)))
     marks = iter(MARKERS * (1 + (len(paths) + len(points)) // len(MARKERS)))
-    with sheet((6.4, 0.6 + 5.2 * (top - bottom) / (right - left))) as (figure, axes):
+    with sheet((6.6, 0.9 + 5.2 * (top - bottom) / (right - left))) as (figure, axes):
         axis = axes[0, 0]
         below = np.maximum(log_density - np.nanmax(log_density), LEVELS[0] - 1.0)
-        filled = axis.contourf(
-            below, LEVELS, extent=extent, origin="lower", cmap="Greys", alpha=0.55, extend="min"
-        )
-        figure.colorbar(filled, ax=axis, label="log p below its maximum (nats)", shrink=0.9)
+        shape = {"levels": LEVELS, "extent": extent, "origin": "lower"}
+        filled = axis.contourf(below, colors=SHADES, **shape)
+        axis.contour(below, colors=GREY, linewidths=0.5, linestyles="-", **shape)
+        bar = figure.colorbar(filled, ax=axis, ticks=LEVELS, format="%g", shrink=0.9)
+        bar.set_label("log p below its maximum (nats)", fontsize=12)
+        bar.ax.tick_params(labelsize=11)
         for index, (name, lines) in enumerate(paths.items()):
             colour, mark = next(shades), next(marks)
             dash = LINES[index % len(LINES)]
@@ -70,14 +73,15 @@ def plane(
             axis.plot(*lines[:, -1].T, mark, color=colour, mec=INK, mew=0.7, ms=8.0, label=name)
         for name, dots in points.items():
             colour, mark = next(shades), next(marks)
-            axis.plot(*dots.T, mark, color=colour, mec="white", mew=0.5, ms=5.0, label=name)
+            axis.plot(*dots.T, mark, color=colour, mec=INK, mew=0.6, ms=6.5, label=name)
         axis.set_xlim(left, right)
         axis.set_ylim(bottom, top)
         axis.set_aspect("equal")
+        axis.set(xlabel="first coordinate", ylabel="second coordinate")
         if title:
             axis.set_title(title, loc="left")
         if len(paths) + len(points) > 0:
-            axis.legend(loc="upper left", framealpha=0.85, frameon=True, edgecolor="none")
+            figure.legend(loc="outside lower center", ncols=len(paths) + len(points))
         return figure
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["GREY", "INK", "LINES", "MARKERS", "PAPER", "RAMP", "colours", "sheet"]
+__all__ = ["FRAME", "GREY", "INK", "LINES", "MARKERS", "PAPER", "RAMP", "colours", "sheet"]
 
-INK, GREY, PAPER = "#1c1e22", "#8a8e96", "#ffffff"
+INK, GREY, FRAME, PAPER = "#1c1e22", "#8a8e96", "#d9dade", "#ffffff"
 # Dark to light, so that the order of the colours is also an order of greys.
-RAMP = ("#58187f", "#2563ab", "#108a88", "#5ca43e", "#dea316")
+RAMP = ("#58187f", "#2563ab", "#108a88", "#5ca43e", "#d6990f")
 MARKERS, LINES = ("o", "s", "^", "D", "v", "P"), ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), "-")
 
 STYLE = {
@@ -28,7 +28,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.grid": False,
-    "grid.color": "#d9dade",
+    "grid.color": FRAME,
     "lines.linewidth": 2.0,
     "lines.markersize": 6.0,
     "legend.frameon": False,
