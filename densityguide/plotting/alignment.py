@@ -63,6 +63,7 @@ def alignment(cosines: Mapping[str, ArrayLike], *, bins: int = 40) -> Figure:
                 f"{name}: {passed} of {count} above 0 ({low:.1%} .. {high:.1%}){lost}", loc="left"
             )
             axis.set_ylabel("latents")
+            axis.yaxis.get_major_locator().set_params(integer=True, nbins=4)
         axes[-1, 0].set_xlabel("cosine of score and pushed direction")
         axes[-1, 0].set_xlim(-1.02, 1.02)
         return figure
