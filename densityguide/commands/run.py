@@ -56,6 +56,7 @@ def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> tuple[in
 
 def show(summary: dict[str, Any]) -> None:
     """The summary for people."""
+    heads: tuple[str, ...]
     if "pass_rate" in summary:
         heads, row = ALIGNMENT, _alignment
     elif "rows" in summary:

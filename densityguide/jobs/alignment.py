@@ -23,6 +23,7 @@ def prepare(job: Alignment) -> Work:
     """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
     loaded = source.load(job.model, job.condition or None)
     solving, trace = options(job, loaded)
+    assert trace is not None  # refused by config.check
 
     def one(shared: tuple[Flow, jax.Array], index: jax.Array) -> dict[str, Any]:
         flow, key = shared

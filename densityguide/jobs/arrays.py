@@ -32,7 +32,7 @@ def write(path: UPath, arrays: dict[str, np.ndarray]) -> str:
     if path.suffix == ".zarr":
         return _write_zarr(path, arrays)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     storage.write(path, buffer.getvalue())
     return _sha256({"": buffer.getvalue()})
 
@@ -56,7 +56,7 @@ def digest(path: UPath) -> str | None:
         return None
 
 
-def _files(group: UPath | Path) -> dict[str, bytes]:
+def _files(group: UPath) -> dict[str, bytes]:
     parts = [part for part in group.rglob("*") if part.is_file()]
     return {str(part.relative_to(group)): part.read_bytes() for part in parts}
 
@@ -94,18 +94,17 @@ def _write_zarr(path: UPath, arrays: dict[str, np.ndarray]) -> str:
     with storage.writing(path):
         if local:
             path.parent.mkdir(parents=True, exist_ok=True)
-        parent = path.parent if local else None
-        names = {"prefix": f".{path.name}.", "suffix": storage.PART, "dir": parent}
-        group = Path(tempfile.mkdtemp(**names))
+        parent = storage.local(path.parent) if local else None
+        group = Path(tempfile.mkdtemp(storage.PART, f".{path.name}.", parent))
         try:
             for name, array in arrays.items():
                 _open(group / name, array).write(array).result()
             (group / ".zgroup").write_text('{"zarr_format": 2}\n')
-            files = _files(group)
+            files = _files(UPath(group))
             storage.remove(path)
             if local:
                 os.chmod(group, 0o755)
-                os.replace(group, path)
+                os.replace(group, storage.local(path))
             else:
                 for name, content in files.items():
                     storage.write(path / name, content)
@@ -118,7 +117,7 @@ def _write_zarr(path: UPath, arrays: dict[str, np.ndarray]) -> str:
 def _on_disk(path: UPath) -> Iterator[Path]:
     """tensorstore reads what lies on a disk; what does not is copied there."""
     if storage.is_local(path):
-        yield Path(path)
+        yield storage.local(path)
         return
     with tempfile.TemporaryDirectory() as made:
         for name, content in _files(path).items():

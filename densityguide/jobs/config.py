@@ -115,7 +115,7 @@ Job = Sampling | Density | Alignment
 KINDS: dict[str, type] = {"sample": Sampling, "density": Density, "alignment": Alignment}
 
 
-def read(path: str | os.PathLike, overrides: Iterable[str] = ()) -> Job | dict[str, Any]:
+def read(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job | dict[str, Any]:
     """The job of a TOML file, its ``kind`` key choosing the dataclass; for kind "train" the tables
     as they are, which `densityguide.training` reads.
 

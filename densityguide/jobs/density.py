@@ -29,6 +29,7 @@ def prepare(job: Density) -> Work:
             f"{job.count}: 0 takes all"
         )
     solving, trace = options(job, loaded)
+    assert trace is not None  # refused by config.check
 
     def point(flow: Flow, x: jax.Array, key: jax.Array) -> dict[str, Any]:
         out = likelihood.log_density(flow, x, divergence=trace, key=key, **solving)

@@ -38,17 +38,15 @@ def join(
 
     ValueError, one line, for half of that, or if the others are not found.
     """
-    by_hand = (coordinator, processes, process)
-    if all(value is None for value in by_hand):
+    if coordinator is None and processes is None and process is None:
         if not automatic:
             return Hosts()
-    elif any(value is None for value in by_hand) or automatic:
+    elif coordinator is None or processes is None or process is None or automatic:
         raise ValueError(
             "expected --coordinator, --processes and --process together, or --distributed alone"
         )
-    else:
-        if not 0 <= process < processes:
-            raise ValueError(f"expected --process in 0 .. {processes - 1}, got {process}")
+    elif not 0 <= process < processes:
+        raise ValueError(f"expected --process in 0 .. {processes - 1}, got {process}")
     try:
         jax.distributed.initialize(coordinator, processes, process)
     except (ValueError, RuntimeError) as error:

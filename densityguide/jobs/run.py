@@ -33,7 +33,7 @@ PREPARE: dict[type, Callable[[Any], Work]] = {
 
 def run(
     job: Job,
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     *,
     here: Hosts = Hosts(),  # noqa: B008  (immutable)
     progress: Progress = silent,
@@ -63,7 +63,7 @@ def run(
             problem = str(error)
         hosts.agree(here, problem)
         stack.enter_context(interruptible())
-        plan = Plan(path / "shards", work.count, job.output.shard, job.output.format)
+        plan = Plan(path / "shards", work.samples, job.output.shard, job.output.format)
         if here.leads:
             storage.sweep(plan.folder)
             storage.sweep(path)
@@ -109,5 +109,5 @@ def _computed(
 def _finish(path: UPath, plan: Plan, work: Work, begun: dict[str, Any]) -> None:
     parts = [arrays.read(plan.path(number), work.small) for number in range(plan.shards)]
     together = {name: np.concatenate([part[name] for part in parts]) for name in work.small}
-    records = [plan.record(number) for number in range(plan.shards)]
+    records = [record for n in range(plan.shards) if (record := plan.record(n)) is not None]
     manifest.finish(path, begun, records, plain(work.summarise(together)))

@@ -22,7 +22,8 @@ KEPT = ("log_density", "standard_error", "unmet", "evaluations", "tangents", "st
 def prepare(job: Sampling) -> Work:
     """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
     loaded = source.load(job.model, job.condition or None)
-    if job.images and loaded.pictures is None:
+    pictures = loaded.pictures
+    if job.images and pictures is None:
         raise ValueError(f"{job.model} makes no pictures: set images = false")
     solving, trace = options(job, loaded, noisy=job.noise.level > 0)
     make = getattr(guiding, job.guidance.kind) if job.guidance.kind else None
@@ -48,7 +49,9 @@ def prepare(job: Sampling) -> Work:
         return values[row], sample.astype(np.uint32)
 
     def finish(found: Arrays) -> Arrays:
-        images = {"images": np.asarray(loaded.pictures(found["x"]))} if job.images else {}
+        images = {}
+        if job.images and pictures is not None:
+            images["images"] = np.asarray(pictures(found["x"]))
         kept = {name: array for name, array in found.items() if name != "x" or job.states}
         return kept | images
 
@@ -90,4 +93,5 @@ def _noise(job: Sampling) -> noise.Noise | None:
         return None
     if not job.noise.band:
         return noise.constant(job.noise.level)
-    return noise.band(*job.noise.band, job.noise.level)
+    low, high = job.noise.band
+    return noise.band(low, high, job.noise.level)

@@ -31,22 +31,22 @@ class Shard(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``count`` samples in shards of ``size``, in ``folder`` as files of one format."""
+    """``samples`` samples in shards of ``size``, in ``folder`` as files of one format."""
 
     folder: UPath
-    count: int
+    samples: int
     size: int
     format: str
 
     @property
     def shards(self) -> int:
         """How many there are."""
-        return ceil(self.count / self.size)
+        return ceil(self.samples / self.size)
 
     def shard(self, number: int) -> Shard:
         """Shard number 0, 1, .."""
         start = number * self.size
-        return Shard(number, start, min(start + self.size, self.count))
+        return Shard(number, start, min(start + self.size, self.samples))
 
     def share(self, process: int, processes: int) -> Iterator[Shard]:
         """The shards that one of several processes takes."""

@@ -18,7 +18,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 from upath import UPath
 
-__all__ = ["StorageError", "folder", "is_local", "locked", "read_json", "remove", "sweep", "write"]
+__all__ = [
+    "StorageError",
+    "folder",
+    "is_local",
+    "local",
+    "locked",
+    "read_json",
+    "remove",
+    "sweep",
+    "write",
+]
 __all__ += ["write_json", "writing"]
 
 LOCK = ".lock"
@@ -29,7 +39,7 @@ class StorageError(Exception):
     """The output cannot be written: a full disk, a lost permission."""
 
 
-def folder(out: str | os.PathLike) -> UPath:
+def folder(out: str | os.PathLike[str]) -> UPath:
     """The folder, not yet made; ValueError for a file or an unknown kind of address."""
     try:
         path = UPath(out)
@@ -47,6 +57,11 @@ def folder(out: str | os.PathLike) -> UPath:
 def is_local(path: UPath) -> bool:
     """Whether ordinary file operations apply."""
     return path.protocol in ("", "file", "local")
+
+
+def local(path: UPath) -> Path:
+    """The same as an ordinary path."""
+    return Path(path.path)
 
 
 @contextmanager
@@ -69,9 +84,9 @@ def locked(path: UPath) -> Iterator[None]:
     if not is_local(path):
         yield
         return
-    lock = FileLock(Path(path) / LOCK, timeout=0)
+    lock = FileLock(local(path) / LOCK, timeout=0)
     with writing(path):
-        Path(path).mkdir(parents=True, exist_ok=True)
+        local(path).mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
         except Timeout:
@@ -91,13 +106,13 @@ def write(path: UPath, content: bytes) -> None:
         if not is_local(path):
             path.write_bytes(content)
             return
-        part = Path(path).with_name(f".{path.name}.{os.getpid()}{PART}")
+        part = local(path).with_name(f".{path.name}.{os.getpid()}{PART}")
         try:
             with open(part, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, path)
+            os.replace(part, local(path))
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -119,7 +134,7 @@ def read_json(path: UPath) -> Any:
 def remove(path: UPath) -> None:
     """The file or folder, if it is there."""
     if is_local(path) and path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(local(path))
     elif path.is_dir():
         path.rmdir(recursive=True)
     else:
@@ -129,6 +144,6 @@ def remove(path: UPath) -> None:
 def sweep(path: UPath) -> None:
     """Remove what killed processes left half-written in the folder."""
     if is_local(path) and path.is_dir():
-        for left in Path(path).glob(f".*{PART}"):
+        for left in local(path).glob(f".*{PART}"):
             with suppress(OSError):
                 remove(UPath(left))

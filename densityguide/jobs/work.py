@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Work(NamedTuple):
-    """``one(shared, *sample)`` gives the arrays of one sample, of which there are ``count``.
+    """``one(shared, *sample)`` gives the arrays of one sample, of which there are ``samples``.
 
     ``inputs(indices)`` are the arguments of these samples, with a leading axis; ``finish`` turns
     the results of a shard into what is stored; ``small`` names the stored arrays that ``summarise``
@@ -32,7 +32,7 @@ class Work(NamedTuple):
 
     one: Callable[..., Any]
     shared: Any
-    count: int
+    samples: int
     inputs: Callable[[np.ndarray], tuple[Any, ...]]
     finish: Callable[[Arrays], Arrays]
     small: tuple[str, ...]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from outputs import contents
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -57,12 +58,6 @@ def start(environment, job) -> Callable[..., subprocess.Popen]:
         )
 
     return start
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a finished job."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from conftest import contents
+from outputs import contents
 
 pytestmark = pytest.mark.slow
 
