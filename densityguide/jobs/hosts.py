@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 __all__ = ["Hosts", "agree", "join", "wait"]
 
@@ -55,16 +59,18 @@ def join(
     return Hosts(jax.process_index(), jax.process_count())
 
 
-def agree(hosts: Hosts, problem: str | None) -> None:
-    """Go on together or not at all: ValueError on every process if any has a problem."""
+def agree(hosts: Hosts, problem: str | None, plan: Any = None) -> None:
+    """Go on together or not at all: ValueError on every process if any has a problem, or if their
+    ``plan``, any JSON value, is not the same."""
     if hosts.processes > 1:
-        import numpy as np
-        from jax.experimental import multihost_utils
-
-        problems = multihost_utils.process_allgather(np.asarray(problem is not None))
+        text = json.dumps(plan, sort_keys=True).encode()
+        own = np.asarray([problem is not None, zlib.crc32(text)], np.uint32)
+        problems, plans = multihost_utils.process_allgather(own).T
         if problem is None and problems.any():
             which = ", ".join(str(index) for index in np.flatnonzero(problems))
             problem = f"process {which} cannot start; its own message says why"
+        elif problem is None and len(set(plans.tolist())) > 1:
+            problem = "the processes were started with different jobs: give all the same settings"
     if problem is not None:
         raise ValueError(problem)
 

@@ -51,7 +51,7 @@ def run(
     """
     path = storage.folder(out)
     with ExitStack() as stack:
-        problem = None
+        problem, asked = None, None
         try:
             config.check(job)
             arrays.check(job.output.format)
@@ -59,9 +59,10 @@ def run(
                 stack.enter_context(storage.locked(path))
             work = PREPARE[type(job)](job)
             begun = manifest.begin(path, config.record(job), work.facts)
+            asked = [begun["job"], begun["facts"]]
         except (ValueError, FileNotFoundError) as error:
             problem = str(error)
-        hosts.agree(here, problem)
+        hosts.agree(here, problem, asked)
         stack.enter_context(interruptible())
         plan = Plan(path / "shards", work.samples, job.output.shard, job.output.format)
         if here.leads:

@@ -3,6 +3,7 @@
 import random
 import resource
 import signal
+import socket
 import time
 
 import pytest
@@ -19,6 +20,13 @@ def finish(start, out) -> None:
     process = start(out)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
+
+
+def two_processes() -> tuple[str, ...]:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    return ("--coordinator", f"localhost:{port}", "--processes", "2", "--process")
 
 
 def test_killed_twenty_times(start, finished, tmp_path):
@@ -117,14 +125,20 @@ def test_devices_do_not_show(start, finished, tmp_path):
 
 def test_two_processes_equal_one(start, finished, tmp_path):
     """Under jax.distributed on loopback, four simulated devices each."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    out = tmp_path / "out"
-    by_hand = ("--coordinator", f"localhost:{port}", "--processes", "2", "--process")
+    out, by_hand = tmp_path / "out", two_processes()
     both = [start(out, *by_hand, str(number), devices=4) for number in range(2)]
     errors = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
     assert contents(out) == finished
+
+
+def test_processes_with_different_settings_refuse_together(start, tmp_path):
+    by_hand = two_processes()
+    both = [
+        start(tmp_path / "out", "--set", f"seed={number}", *by_hand, str(number))
+        for number in range(2)
+    ]
+    errors = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [2, 2], errors
+    assert all("started with different jobs" in text.splitlines()[-1] for text in errors)
+    assert not list((tmp_path / "out").rglob("*.json"))
