@@ -87,7 +87,7 @@ def detail(
     groups = {name: everyone[chosen] for name, chosen in (groups or {"": everyone}).items()}
     drawn = np.unique(np.concatenate(list(groups.values())))
     shades = colours(len(groups))
-    with sheet((4.4 * len(measures) + 0.2, 4.0), columns=len(measures)) as (figure, axes):
+    with sheet((4.4 * len(measures) + 0.2, 4.2), columns=len(measures)) as (figure, axes):
         for axis, (name, values) in zip(axes[0], measures.items(), strict=True):
             values = np.asarray(values, np.float64)
             require(
@@ -110,5 +110,7 @@ def detail(
             axis.set(xlabel=xlabel, ylabel=name)
             axis.grid(True)
         if len(groups) > 1:
-            axes[0, 0].legend(handletextpad=0.1)
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            place = {"loc": "outside lower center", "ncols": len(groups), "handletextpad": 0.1}
+            figure.legend(handles, labels, **place)
         return figure
