@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +55,7 @@ def plane(
     paths, points = _checked(paths or {}, 3), _checked(points or {}, 2)
     left, right, bottom, top = extent
     shades = iter(colours(len(paths) + len(points)))
-    marks = iter(MARKERS * (1 + (len(paths) + len(points)) // len(MARKERS)))
+    marks = cycle(MARKERS)
     with sheet((6.6, 0.9 + 5.2 * (top - bottom) / (right - left))) as (figure, axes):
         axis = axes[0, 0]
         below = np.maximum(log_density - np.nanmax(log_density), LEVELS[0] - 1.0)
