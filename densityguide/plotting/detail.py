@@ -84,9 +84,10 @@ def detail(
     require(log_density.ndim == 1, f"detail takes log_density [n], got {log_density.shape}")
     require(len(measures) > 0, "detail takes at least one measure: name -> values [n]")
     everyone = np.arange(len(log_density))
-    groups = {name: everyone[chosen] for name, chosen in (groups or {"": everyone}).items()}
-    drawn = np.unique(np.concatenate(list(groups.values())))
-    shades = colours(len(groups))
+    chosen = groups or {"": everyone}
+    members = {name: everyone[np.asarray(which)] for name, which in chosen.items()}
+    drawn = np.unique(np.concatenate(list(members.values())))
+    shades = colours(len(members))
     with sheet((4.4 * len(measures) + 0.2, 4.2), columns=len(measures)) as (figure, axes):
         for axis, (name, values) in zip(axes[0], measures.items(), strict=True):
             values = np.asarray(values, np.float64)
@@ -94,10 +95,10 @@ def detail(
                 values.shape == log_density.shape,
                 f"{name} must be {log_density.shape}, one for each log p, got {values.shape}",
             )
-            for index, (label, chosen) in enumerate(groups.items()):
+            for index, (label, which) in enumerate(members.items()):
                 axis.plot(
-                    log_density[chosen],
-                    values[chosen],
+                    log_density[which],
+                    values[which],
                     MARKERS[index % len(MARKERS)],
                     color=shades[index],
                     mec=INK,
@@ -109,8 +110,8 @@ def detail(
             axis.set_title(f"rank correlation {rank:+.2f}", loc="left")
             axis.set(xlabel=xlabel, ylabel=name)
             axis.grid(True)
-        if len(groups) > 1:
+        if len(members) > 1:
             handles, labels = axes[0, 0].get_legend_handles_labels()
-            place = {"loc": "outside lower center", "ncols": len(groups), "handletextpad": 0.1}
+            place = {"loc": "outside lower center", "ncols": len(members), "handletextpad": 0.1}
             figure.legend(handles, labels, **place)
         return figure

@@ -25,18 +25,23 @@ class Label(NamedTuple):
     level: float  # 0 .. 1, length of the bar
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+Colour = tuple[int, ...]
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _colour(share: float) -> tuple[int, int, int]:
+def _colour(share: float) -> Colour:
     place = min(max(share, 0.0), 1.0) * (len(RAMP) - 1)
     low = min(int(place), len(RAMP) - 2)
     pairs = zip(RAMP[low], RAMP[low + 1], strict=True)
     return tuple(round(a + (b - a) * (place - low)) for a, b in pairs)
 
 
-def _page(width: int, height: int, title: str, subtitle: str, note: str):
+def _page(
+    width: int, height: int, title: str, subtitle: str, note: str
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
     pen.text((MARGIN, 20), title, INK, _font(25))
@@ -45,7 +50,9 @@ def _page(width: int, height: int, title: str, subtitle: str, note: str):
     return page, pen
 
 
-def _write_label(pen, label: Label, top: int, height: int, colour) -> None:
+def _write_label(
+    pen: ImageDraw.ImageDraw, label: Label, top: int, height: int, colour: Colour
+) -> None:
     block = 32 + 20 * len(label.lines) + 12
     y = top + (height - block) // 2
     pen.text((MARGIN, y), label.title, INK, _font(25))
@@ -95,7 +102,14 @@ def image_grid(
     return page
 
 
-def _panel(values, centre, axes, spread: float, side: int, colour) -> Image.Image:
+def _panel(
+    values: np.ndarray,
+    centre: np.ndarray,
+    axes: np.ndarray,
+    spread: float,
+    side: int,
+    colour: Colour,
+) -> Image.Image:
     """One panel of points, drawn large and scaled down for smooth discs."""
     big = 3 * side
     panel = Image.new("RGB", (big, big), (255, 255, 255))
