@@ -10,14 +10,16 @@ import numpy as np
 __all__ = ["grid", "points", "save"]
 
 
-def grid(images: np.ndarray, columns: int = 8) -> np.ndarray:
-    """[N, H, W, C] -> one image [rows H, columns W, C]; N is cut to whole rows."""
+def grid(images: np.ndarray, columns: int = 8, gap: int = 0, fill: int = 0) -> np.ndarray:
+    """[N, H, W, C] -> one image of whole rows, `gap` pixels of value `fill` between neighbours."""
     images = np.asarray(images)
     rows = len(images) // columns
-    tiles = images[: rows * columns].reshape(rows, columns, *images.shape[1:])
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(
-        rows * images.shape[1], columns * images.shape[2], images.shape[3]
-    )
+    edge = [(0, 0), (0, gap), (0, gap), (0, 0)]
+    tiles = np.pad(images[: rows * columns], edge, constant_values=fill)
+    height, width, channels = tiles.shape[1:]
+    tiles = tiles.reshape(rows, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    whole = tiles.reshape(rows * height, columns * width, channels)
+    return whole[: rows * height - gap, : columns * width - gap]
 
 
 def points(values: np.ndarray, side: int = 240, reach: float = 1.3) -> np.ndarray:

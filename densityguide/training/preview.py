@@ -103,6 +103,7 @@ def picture(file: str | os.PathLike, config: Config, params: Any, dataset: data.
     if images:
         whole = np.asarray(dataset.transform.inverse(drawn))
         factor = max(1, 64 // max(dataset.shape[:2]))
-        pictures.save(file, pictures.grid(whole, columns), dataset.levels, factor)
+        tiled = pictures.grid(whole, columns, gap=1, fill=dataset.levels - 1)
+        pictures.save(file, tiled, dataset.levels, factor)
     else:
         pictures.save(file, pictures.points(drawn))

@@ -143,6 +143,9 @@ def test_pictures_of_samples(tmp_path):
     images = np.arange(4)[:, None, None, None] * np.ones((4, 2, 3, 1))
     assert pictures.grid(images, 2).shape == (4, 6, 1)
     np.testing.assert_array_equal(pictures.grid(images, 2)[::2, ::3, 0], [[0, 1], [2, 3]])
+    spaced = pictures.grid(images, 2, gap=1, fill=7)[..., 0]
+    assert spaced.shape == (5, 7)
+    np.testing.assert_array_equal(spaced[[0, 2, 3]][:, [0, 3, 4]], [[0, 7, 1], [7] * 3, [2, 7, 3]])
     pictures.save(tmp_path / "a.png", pictures.grid(images, 2).astype(np.uint8), 4, 5)
     stored = np.asarray(Image.open(tmp_path / "a.png"))
     assert stored.shape == (20, 30)
