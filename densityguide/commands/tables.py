@@ -20,10 +20,14 @@ def console() -> Console:
 
 
 def new(*heads: str, words: Sequence[str] = ("",)) -> Table:
-    """An empty table; columns named in ``words`` stand left, numbers right."""
+    """An empty table; columns named in ``words`` stand left and fold where a terminal is narrow,
+    numbers stand right and whole."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for head in heads:
-        table.add_column(head, justify="left" if head in words else "right", no_wrap=True)
+        text = head in words
+        # A heading without a name is over short words, which do not fold.
+        whole = not (text and head)
+        table.add_column(head, justify="left" if text else "right", no_wrap=whole, overflow="fold")
     return table
 
 
