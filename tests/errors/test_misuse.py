@@ -10,6 +10,7 @@ from pathlib import Path
 
 import misuse_of_flows
 import misuse_of_networks
+import misuse_of_runs
 import misuse_of_solves
 import misuse_of_verbs
 import pytest
@@ -17,14 +18,21 @@ import pytest
 import densityguide
 
 PACKAGE = Path(densityguide.__file__).parent
-TABLES = (misuse_of_flows, misuse_of_networks, misuse_of_solves, misuse_of_verbs)
+TABLES = (
+    misuse_of_flows,
+    misuse_of_networks,
+    misuse_of_runs,
+    misuse_of_solves,
+    misuse_of_verbs,
+)
 MISUSES = {
     f"{table.__name__.removeprefix('misuse_of_')}-{name}": case
     for table in TABLES
     for name, case in table.MISUSES.items()
 }
-# Their messages are about files, and are provoked where files are made: tests/models, tests/cli ...
-ELSEWHERE = {"models", "training", "data", "commands", "cli", "jobs", "plotting", "plots"}
+# Their messages are about files and figures, and are provoked where those are made: tests/models,
+# tests/cli and so on.
+ELSEWHERE = {"models", "training", "data", "commands", "cli", "jobs", "plotting"}
 ERRORS = {"ValueError", "TypeError", "FileNotFoundError"}
 
 provoked: dict[str, set[tuple[str, int]]] = {}
@@ -43,7 +51,7 @@ def places(error: BaseException | None) -> set[tuple[str, int]]:
 @pytest.mark.parametrize("name", MISUSES)
 def test_misuse_is_one_clear_line(name):
     misuse, message = MISUSES[name]
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         misuse()
     assert "\n" not in str(caught.value)
     provoked[name] = places(caught.value)
