@@ -23,7 +23,7 @@ from densityguide.cli.options import (
     Steps,
     examples,
 )
-from densityguide.cli.program import app, print_json
+from densityguide.cli.program import app, tell
 
 __all__: list[str] = []
 
@@ -53,18 +53,15 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Decode latents at several log-densities: picture, arrays, report."""
-    from densityguide.commands import show, tables
     from densityguide.commands.progress import bar
     from densityguide.commands.requests import Request
     from densityguide.commands.sample import run
+    from densityguide.commands.show import show
 
     request = Request(model, count, seed, steps, solver, condition, probes)
     with bar("sampling") as progress:
         results = run(request, tuple(q) if q else DIAL, out, progress)
-    if as_json:
-        print_json(results.report)
-    else:
-        show.show(tables.console(), *results)
+    tell(as_json, show, *results)
 
 
 @app.command(
@@ -102,7 +99,6 @@ def density(
     as_json: Json = False,
 ) -> None:
     """Measure log p of your own samples, in nats and bits/dim."""
-    from densityguide.commands import tables
     from densityguide.commands.density import run, show
     from densityguide.commands.progress import bar
     from densityguide.commands.requests import Request
@@ -110,10 +106,7 @@ def density(
     request = Request(model, count, seed, steps, solver, condition, probes)
     with bar("measuring") as progress:
         results = run(request, inputs, array, draws, out, progress)
-    if as_json:
-        print_json(results.report)
-    else:
-        show(tables.console(), *results)
+    tell(as_json, show, *results)
 
 
 @app.command(
@@ -148,7 +141,6 @@ def align(
     as_json: Json = False,
 ) -> None:
     """Test whether moving the latent steers log p, with 95% intervals."""
-    from densityguide.commands import tables
     from densityguide.commands.align import SCORE, run, show
     from densityguide.commands.progress import bar
     from densityguide.commands.requests import Request
@@ -156,10 +148,7 @@ def align(
     request = Request(model, count, seed, steps, solver, condition)
     with bar("aligning") as progress:
         results = run(request, direction or [SCORE], out, progress)
-    if as_json:
-        print_json(results.report)
-    else:
-        show(tables.console(), *results)
+    tell(as_json, show, *results)
 
 
 @app.command(
@@ -191,7 +180,6 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Check how a model is wired up; exit status 1 if it is suspect."""
-    from densityguide.commands import tables
     from densityguide.commands.progress import bar
     from densityguide.commands.requests import Request
     from densityguide.commands.verify import run, show
@@ -199,10 +187,7 @@ def verify(
     request = Request(model, count, seed, steps, condition=condition)
     with bar("checking", first="checking"):
         report = run(request, data or (), array)
-    if as_json:
-        print_json(report)
-    else:
-        show(tables.console(), report)
+    tell(as_json, show, report)
     return 0 if report["passed"] else 1
 
 
@@ -224,7 +209,6 @@ def cost(
     as_json: Json = False,
 ) -> None:
     """Predict what `sample` with the same options will take."""
-    from densityguide.commands import tables
     from densityguide.commands.cost import run, show
     from densityguide.commands.progress import bar
     from densityguide.commands.requests import Request
@@ -232,7 +216,4 @@ def cost(
     request = Request(model, count, 0, steps, solver, condition, probes)
     with bar("timing", first="timing"):
         report = run(request, tuple(q) if q else DIAL)
-    if as_json:
-        print_json(report)
-    else:
-        show(tables.console(), report)
+    tell(as_json, show, report)

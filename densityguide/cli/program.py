@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from densityguide import __version__
 from densityguide.cli.options import examples
 
-__all__ = ["app", "data_app", "print_json"]
+__all__ = ["app", "data_app", "print_json", "tell"]
 
 app = typer.Typer(
     name="densityguide",
@@ -50,6 +51,16 @@ def _top(
     from densityguide.commands import cache
 
     cache.switch_on()
+
+
+def tell(as_json: bool, show: Callable[..., None], report: dict[str, Any], *more: Any) -> None:
+    """The report for a program, or by ``show`` for people."""
+    from densityguide.commands import tables
+
+    if as_json:
+        print_json(report)
+    else:
+        show(tables.console(), report, *more)
 
 
 def print_json(report: dict[str, Any]) -> None:

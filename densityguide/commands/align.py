@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,13 @@ from densityguide import reports
 from densityguide.commands import blocks, folder, inputs, requests, source, summary, tables
 from densityguide.commands.blocks import Tick
 from densityguide.commands.requests import Request, Settings
+from densityguide.commands.summary import Results
 from densityguide.flows import Flow
 
-__all__ = ["Results", "run", "show"]
+__all__ = ["run", "show"]
 
 COUNT, LARGE_COUNT = 256, 64  # latents, up to 256 dimensions and above
 SCORE, LATENT = "score", "latent"
-
-
-class Results(NamedTuple):
-    """The report, and where the arrays lie."""
-
-    report: dict[str, Any]
-    paths: list[Path]
 
 
 def run(

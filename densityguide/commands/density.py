@@ -19,19 +19,13 @@ from densityguide.commands.blocks import Tick
 from densityguide.commands.inputs import Inputs
 from densityguide.commands.requests import Request, Settings
 from densityguide.commands.source import Source
+from densityguide.commands.summary import Results
 from densityguide.flows import Flow
 from densityguide.solve import Status
 
-__all__ = ["Results", "run", "show"]
+__all__ = ["run", "show"]
 
 SHOWN = 24  # rows of the table
-
-
-class Results(NamedTuple):
-    """The report, and where the arrays lie."""
-
-    report: dict[str, Any]
-    paths: list[Path]
 
 
 class _Measured(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +17,15 @@ from densityguide.commands import blocks, folder, requests, source, summary
 from densityguide.commands.blocks import Compiled, Tick
 from densityguide.commands.requests import Request, Settings
 from densityguide.commands.source import Source
+from densityguide.commands.summary import Results
 from densityguide.flows import Flow
 from densityguide.sampling import Sample
 
-__all__ = ["Results", "compile_row", "default_count", "draw_row", "run"]
+__all__ = ["compile_row", "default_count", "draw_row", "run"]
 
 COUNT, CLOUD = 8, 128  # pictures, points
 COLUMNS = 16  # widest picture
 PICTURES = 64  # decoded at a time
-
-
-class Results(NamedTuple):
-    """The report, and where its files lie."""
-
-    report: dict[str, Any]
-    paths: list[Path]
 
 
 def run(

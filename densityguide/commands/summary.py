@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,14 @@ from densityguide.flows import Flow
 from densityguide.sampling import Sample
 from densityguide.solve import Status
 
-__all__ = ["bits", "closed_form_error", "heading", "means", "plain", "row", "statuses"]
+__all__ = ["Results", "bits", "closed_form_error", "heading", "means", "plain", "row", "statuses"]
+
+
+class Results(NamedTuple):
+    """What a command found: the report, and the files it wrote."""
+
+    report: dict[str, Any]
+    paths: list[Path]
 
 
 def heading(loaded: Source, settings: Settings | None = None) -> dict[str, Any]:
