@@ -329,8 +329,16 @@ def _encoding(flow: Flow, key: Array, data: Array, steps: int) -> Check:
 
 
 def _score_of_flow(flow: Flow, key: Array, steps: int) -> Check:
-    """Both forms of score alignment must agree if the score is the gradient of log p."""
+    """Both forms of score alignment must agree if the score is the gradient of log p.
+
+    On a Gaussian path the score is tied to the velocity, and the denoising check judges both: what
+    is left is how far the network is from the gradient of a density, which no wiring can mend. It
+    is shown, not judged.
+    """
     name, expected = "score belongs to the flow", "ratio 1 +- 0.15"
+    tied = flow.path is not None
+    if tied:
+        expected = "1 for an exact model"
     if not flow.has_score:
         return Check(name, None, "no score", expected, "")
     trace = exact() if flow.is_small else orthogonal(4)
@@ -356,6 +364,8 @@ def _score_of_flow(flow: Flow, key: Array, steps: int) -> Check:
 
     first, second = both(flow, jax.random.split(key, 8))
     ratio = float(jnp.sum(first * second) / jnp.sum(second**2))
+    if tied:
+        return Check(name, None, f"ratio {ratio:.3f}", expected, "")
     fine = bool(np.isfinite(ratio)) and abs(ratio - 1.0) < 0.15
     hint = ""
     if not fine:

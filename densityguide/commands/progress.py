@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,7 +26,7 @@ def bar(text: str, *, first: str = "compiling") -> Iterator[Callable[[int], Call
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not (console.is_terminal or notebook),
+        disable=not (sys.stderr.isatty() or notebook),
     )
     with shown:
         task = shown.add_task(first, total=None)

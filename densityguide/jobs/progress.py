@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,7 +29,7 @@ def silent(total: int, done: int) -> Iterator[Tick]:
 def shown(name: str, process: int = 0) -> Progress:
     """A progress for `run`: ``progress(total, done)`` gives ``tick(record)`` for every shard."""
     console = Console(stderr=True)
-    return _bar(name, console) if console.is_terminal else _lines(process)
+    return _bar(name, console) if sys.stderr.isatty() else _lines(process)
 
 
 def _bar(name: str, console: Console) -> Progress:

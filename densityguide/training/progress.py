@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,7 @@ def shown(
 
     console = Console(stderr=True)
     widgets = console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
-    if not (widgets or (console.is_terminal and not console.is_jupyter)):
+    if not (widgets or (sys.stderr.isatty() and not console.is_jupyter)):
         yield _print
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
