@@ -24,7 +24,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a configuration file, {path} does not exist")
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"expected TOML in {path}: {error}") from None
 
@@ -51,12 +51,14 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
     """The dataclass ``kind`` of these tables; ValueError, one line, naming the nearest key for an
     unknown one."""
     _check_keys(kind, values, "")
+    hooks = {float: float, int: _whole, str: _word}
     try:
         return dacite.from_dict(
-            kind, dict(values), dacite.Config(cast=[tuple], type_hooks={float: float}, strict=True)
+            kind, dict(values), dacite.Config(cast=[tuple], type_hooks=hooks, strict=True)
         )
-    except dacite.DaciteError as error:
-        raise ValueError(f"bad configuration: {error}") from None
+    except (dacite.DaciteError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"bad configuration: {reason}") from None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:
@@ -82,6 +84,19 @@ def _check_keys(kind: type, values: Mapping[str, Any], where: str) -> None:
             if not isinstance(value, Mapping):
                 raise ValueError(f"expected a table [{where}{key}], got {key} = {value!r}")
             _check_keys(hints[key], value, f"{where}{key}.")
+        elif typing.get_origin(hints[key]) is tuple and not isinstance(value, list | tuple):
+            raise ValueError(f"expected a list for {where}{key}, got {key} = {value!r}")
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):  # Python takes true for 1
+        raise ValueError(f"expected a whole number, got {str(value).lower()}")
+    return value
+
+
+def _word(value: Any) -> Any:
+    """``--set condition=3`` means the text."""
+    return str(value) if type(value) is int else value
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +105,7 @@ def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return found["value"] if len(found) == 1 else text  # not what further lines would set

@@ -65,6 +65,7 @@ def run(
         config,
         f"jobs/{config.stem}" if out is None else out,
         settings or [],
+        progress=sys.stderr if as_json else None,  # nothing but the summary on standard output
         automatic=distributed,
         coordinator=coordinator,
         processes=processes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from densityguide import jobs
 from densityguide.commands import tables
@@ -20,18 +20,19 @@ UNWRITABLE, STOPPED = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
 
 
 def run(
-    path: Path, out: str, overrides: Sequence[str], **others: Any
+    path: Path, out: str, overrides: Sequence[str], *, progress: TextIO | None = None, **others: Any
 ) -> tuple[int, dict[str, Any] | None]:
     """(exit status, summary): the summary on the leading process of a job that was finished.
 
-    ``others`` are those of `hosts.join`. ValueError or FileNotFoundError, one line, for bad input.
+    Lines of progress go to ``progress`` [standard output]; ``others`` are those of `hosts.join`.
+    ValueError or FileNotFoundError, one line, for bad input.
     """
     job = config.read(path, overrides)
     if isinstance(job, dict):
         return _train(job, out, others)
     here = hosts.join(**others)  # before anything touches a device
     try:
-        summary = jobs.run(job, out, here=here, progress=shown(path.stem, here.process))
+        summary = jobs.run(job, out, here=here, progress=shown(path.stem, here.process, progress))
     except Preempted as stop:
         print(stop, file=sys.stderr)
         return STOPPED, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def read(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job | d
     kind = values.pop("kind", None)
     if kind == "train":
         return values
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         names = ", ".join([*KINDS, "train"])
         raise ValueError(f"expected kind = one of {names} in {path}, got {kind!r}")
     return check(settings.build(KINDS[kind], values))
@@ -160,8 +161,8 @@ def check(job: Job) -> Job:
     _among("output.format", output.format, ("npz", "zarr"))
     _among("solve.divergence", solving.divergence, TRACES)
     for name in ("rtol", "atol"):
-        if not getattr(solving, name) >= 0:
-            raise ValueError(f"expected solve.{name} >= 0, got {getattr(solving, name)}")
+        if not 0 <= getattr(solving, name) < math.inf:
+            raise ValueError(f"expected finite solve.{name} >= 0, got {getattr(solving, name)}")
     if solving.solver:
         solve.solver_named(solving.solver)
     if isinstance(job, Sampling):
@@ -185,10 +186,11 @@ def _check_guidance(guidance: Guidance) -> None:
             raise ValueError("expected guidance.values, got none: set e.g. values = [0.3, 0.7]")
     elif guidance.values:
         raise ValueError(f"expected guidance.kind beside its values: one of {', '.join(GUIDANCES)}")
-    if guidance.kind in ("quantile", "calibrated", "pinned"):
-        for value in guidance.values:
-            if not 0.0 < value < 1.0:
-                raise ValueError(f"expected guidance.values between 0 and 1, got {value}")
+    for value in guidance.values:
+        if guidance.kind in ("quantile", "calibrated", "pinned") and not 0.0 < value < 1.0:
+            raise ValueError(f"expected guidance.values between 0 and 1, got {value}")
+        if not math.isfinite(value):
+            raise ValueError(f"expected finite guidance.values, got {value}")
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

@@ -43,6 +43,9 @@ def begin(path: UPath, job: dict[str, Any], facts: dict[str, Any]) -> dict[str, 
                 f"{path} holds files but no {NAME} of a job: choose another --out, or an empty one"
             )
         known = {"program": PROGRAM, "job": job, "facts": facts, "environments": []}
+    kinds = {"job": dict, "facts": dict, "environments": list}
+    if not all(isinstance(known.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError(f"{path / NAME} is damaged: put it back, or choose another --out")
     changed = settings.differences(known["job"], job)
     if changed:
         raise ValueError(
@@ -67,5 +70,6 @@ def finish(
 
 
 def is_finished(path: UPath) -> bool:
-    """Whether `finish` has been."""
-    return bool((storage.read_json(path / NAME) or {}).get("finished"))
+    """Whether `finish` has been, and what it wrote is still there."""
+    known, summary = storage.read_json(path / NAME), storage.read_json(path / SUMMARY)
+    return isinstance(known, dict) and bool(known.get("finished")) and isinstance(summary, dict)

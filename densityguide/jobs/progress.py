@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -26,10 +26,11 @@ def silent(total: int, done: int) -> Iterator[Tick]:
     yield lambda record: None
 
 
-def shown(name: str, process: int = 0) -> Progress:
-    """A progress for `run`: ``progress(total, done)`` gives ``tick(record)`` for every shard."""
+def shown(name: str, process: int = 0, file: TextIO | None = None) -> Progress:
+    """A progress for `run`: ``progress(total, done)`` gives ``tick(record)`` for every shard. Lines
+    go to ``file`` [standard output]."""
     console = Console(stderr=True)
-    return _bar(name, console) if sys.stderr.isatty() else _lines(process)
+    return _bar(name, console) if sys.stderr.isatty() else _lines(process, file)
 
 
 def _bar(name: str, console: Console) -> Progress:
@@ -56,7 +57,7 @@ def _bar(name: str, console: Console) -> Progress:
     return progress
 
 
-def _lines(process: int) -> Progress:
+def _lines(process: int, file: TextIO | None) -> Progress:
     @contextmanager
     def progress(total: int, done: int) -> Iterator[Tick]:
         rate, count = _rate(), done
@@ -75,7 +76,7 @@ def _lines(process: int) -> Progress:
                 "samples_per_second": float(f"{speed:.4g}"),
                 "seconds_left": round((total - count) / speed),
             }
-            print(json.dumps(line), flush=True)
+            print(json.dumps(line), file=file, flush=True)
 
         yield tick
 

@@ -51,6 +51,7 @@ def run(
     """
     path = storage.folder(out)
     with ExitStack() as stack:
+        stack.enter_context(interruptible())
         problem, asked = None, None
         try:
             config.check(job)
@@ -63,7 +64,6 @@ def run(
         except (ValueError, FileNotFoundError) as error:
             problem = str(error)
         hosts.agree(here, problem, asked)
-        stack.enter_context(interruptible())
         plan = Plan(path / "shards", work.samples, job.output.shard, job.output.format)
         if here.leads:
             storage.sweep(plan.folder)
@@ -80,7 +80,8 @@ def run(
             for shard, found in _computed(work, job, todo):
                 tick(plan.write(shard, work.finish(found)))
         if here.leads:
-            hosts.wait(lambda: all(plan.record(n) for n in range(plan.shards)))
+            for number in range(plan.shards):  # each is asked for until it is there, then no more
+                hosts.wait(lambda number=number: plan.record(number) is not None)
             if todo or not manifest.is_finished(path):
                 _finish(path, plan, work, begun)
         else:
@@ -89,7 +90,7 @@ def run(
 
 
 def _computed(
-    work: Work, job: Job, todo: list[Shard]
+    work: Work, job: Job, todo: list[Shard], devices: parallel.Devices | None = None
 ) -> Iterator[tuple[Shard, dict[str, np.ndarray]]]:
     """Every shard's results, in order; later shards are computed while the caller writes one."""
     block = job.output.block
@@ -100,7 +101,7 @@ def _computed(
                 # Blocks end with their shard, so that a sample's place in one never changes.
                 yield work.inputs(np.minimum(np.arange(start, start + block), shard.stop - 1))
 
-    results = parallel.stream(work.one, work.shared, blocks())
+    results = parallel.stream(work.one, work.shared, blocks(), devices=devices)
     for shard in todo:
         size = shard.stop - shard.start
         parts = [next(results) for _ in range(ceil(size / block))]

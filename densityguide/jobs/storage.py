@@ -132,18 +132,19 @@ def read_json(path: UPath) -> Any:
 
 
 def remove(path: UPath) -> None:
-    """The file or folder, if it is there."""
-    if is_local(path) and path.is_dir():
-        shutil.rmtree(local(path))
-    elif path.is_dir():
-        path.rmdir(recursive=True)
-    else:
-        path.unlink(missing_ok=True)
+    """The file or folder, if it is there; `StorageError` if the system refuses."""
+    with writing(path):
+        if is_local(path) and path.is_dir():
+            shutil.rmtree(local(path))
+        elif path.is_dir():
+            path.rmdir(recursive=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def sweep(path: UPath) -> None:
     """Remove what killed processes left half-written in the folder."""
     if is_local(path) and path.is_dir():
         for left in local(path).glob(f".*{PART}"):
-            with suppress(OSError):
+            with suppress(StorageError):
                 remove(UPath(left))

@@ -63,16 +63,20 @@ def test_shipped_jobs_can_be_read():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ("kind=[1]", "expected kind = one of sample"),
         ("kind=dance", "expected kind = one of sample, density, alignment, train"),
         ("cuont=3", "unknown configuration key cuont: did you mean 'count'"),
         ("guidance.vaules=[1.0]", "unknown configuration key guidance.vaules"),
         ("guidance=3", r"expected a table \[guidance\]"),
         ("count=0", "expected count in 1"),
         ("count=many", "bad configuration"),
+        ("count=true", "expected a whole number, got true"),
+        ("count=3\nmodel='other'", "bad configuration"),
         ("seed=-1", "expected seed in 0"),
         ("solve.steps=-1", "expected solve.steps"),
         ("solve.solver=rk99", "rk99"),
-        ("solve.rtol=-1.0", "expected solve.rtol >= 0"),
+        ("solve.rtol=-1.0", "expected finite solve.rtol >= 0"),
+        ("solve.rtol=inf", "expected finite solve.rtol >= 0"),
         ("solve.divergence=guess", "expected solve.divergence among auto"),
         ("solve.probes=1", "expected solve.probes in 2"),
         ("output.shard=12", "multiple of output.block.*set shard = 16"),
@@ -81,6 +85,8 @@ def test_shipped_jobs_can_be_read():
         ("guidance.kind=magic", "expected guidance.kind among quantile"),
         ("guidance.values=[]", "expected guidance.values, got none"),
         ("guidance.values=[1.0]", "expected guidance.values between 0 and 1"),
+        ("guidance.values=0.5", "expected a list for guidance.values, got values = 0.5"),
+        ("guidance.values=['a']", "bad configuration: could not convert"),
         ("noise.band=[1.0]", "expected noise.band"),
         ("states=false", "expected images or states"),
         ("model.a=1", "expected a table model"),
@@ -91,6 +97,22 @@ def test_refusals(path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         config.read(path, [change])
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_none_are_refused(path):
+    for value in ("nan", "inf"):
+        with pytest.raises(ValueError, match=f"expected finite guidance.values, got {value}"):
+            config.read(path, ["guidance.kind=budget", f"guidance.values=[{value}]"])
+
+
+def test_a_class_may_be_written_as_a_number(path):
+    assert config.read(path, ["condition=3"]).condition == "3"
+
+
+def test_a_byte_order_mark_is_no_setting(path):
+    plain = config.read(path)
+    path.write_text(TEXT, "utf-8-sig")
+    assert config.read(path) == plain
 
 
 def test_no_file_and_no_toml(tmp_path):

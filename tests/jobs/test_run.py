@@ -117,6 +117,23 @@ def test_other_weights_are_refused(done, tmp_path):
         jobs.run(SMALL, tmp_path)
 
 
+@pytest.mark.parametrize("damage", [{"job": 3}, {"facts": None}, {"environments": {}}])
+def test_a_damaged_manifest_is_said_to_be(done, tmp_path, damage):
+    manifest = json.loads((done[0] / "manifest.json").read_text()) | damage
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="manifest.json is damaged"):
+        jobs.run(SMALL, tmp_path)
+
+
+@pytest.mark.parametrize("lose", [lambda path: path.unlink(), lambda path: path.write_text("{")])
+def test_a_lost_summary_is_made_again_from_the_shards(done, monkeypatch, lose):
+    out, summary = done
+    lose(out / "summary.json")
+    monkeypatch.setattr(parallel, "_program", None)  # nothing is sampled
+    assert jobs.run(SMALL, out) == summary
+    assert json.loads((out / "summary.json").read_text()) == summary
+
+
 def test_files_of_others_are_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(ValueError, match="holds files but no manifest"):

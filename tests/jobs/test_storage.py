@@ -65,6 +65,15 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, call):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_file_where_a_folder_should_be_is_one_line(tmp_path):
+    (tmp_path / "shards").write_text("")
+    place = storage.folder(tmp_path) / "shards" / "a.json"
+    with pytest.raises(storage.StorageError, match="Not a directory"):
+        storage.remove(place)
+    with pytest.raises(storage.StorageError, match="cannot write"):
+        storage.write_json(place, {})
+
+
 def test_half_written_files_are_swept_away(tmp_path):
     (tmp_path / f".a.npz.123{storage.PART}").write_bytes(b"half")
     (tmp_path / f".a.zarr.xyz{storage.PART}").mkdir()
