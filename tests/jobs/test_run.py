@@ -121,7 +121,7 @@ def test_other_weights_are_refused(done, tmp_path):
 def test_a_damaged_manifest_is_said_to_be(done, tmp_path, damage):
     manifest = json.loads((done[0] / "manifest.json").read_text()) | damage
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="manifest.json is damaged"):
+    with pytest.raises(ValueError, match="is damaged: put it back"):
         jobs.run(SMALL, tmp_path)
 
 
