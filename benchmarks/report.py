@@ -32,9 +32,13 @@ def _cell(value: object) -> str:
 
 
 def write(
-    name: str, heads: Sequence[str], rows: Sequence[Sequence[object]], figure: object = None
+    name: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    figure: object = None,
+    page: Path = HERE / "README.md",
 ) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in README.md by a table
+    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in ``page`` by a table
     (and ``name.png``), and print it."""
     lines = ["| " + " | ".join(heads) + " |", "|" + " --: |" * len(heads)]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
@@ -43,7 +47,6 @@ def write(
         lines += ["", f"![{name}]({name}.png)"]
     lines += ["", f"Measured {machine()}."]
     text = "\n".join(lines)
-    page = HERE / "README.md"
     section = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
     old = page.read_text("utf-8")
     if not re.search(section, old, re.DOTALL):

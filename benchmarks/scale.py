@@ -1,0 +1,188 @@
+"""Scale on paper: images per second on many chips, from counted operations and vendors' sheets.
+
+Reads counts.json (see `benchmarks.counts`), times the shipped models and the writing of a shard on
+this machine, and puts the tables of docs/scale.md between their markers.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from upath import UPath
+
+import densityguide as dg
+from benchmarks import report
+from densityguide.jobs import arrays
+
+PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
+COUNTS = Path(__file__).with_name("counts.json")
+EVALUATIONS, CHIPS, BATCH, REPEATS = 64, (1, 8, 256, 4096), 4, 5
+USED = (0.3, 0.6)  # of the peak, assumed
+SIDES = {"emoji32": 32, "DiT-XL/2, 256 px": 256, "SD-2.1, 512 px": 512, "SD-2.1, 768 px": 768}
+
+
+class Chip(NamedTuple):
+    """Peaks of one chip: bfloat16 and float32 products a second, bytes a second and of memory."""
+
+    bfloat16: float
+    float32: float
+    bandwidth: float
+    memory: float
+    per_host: int
+
+
+SHEETS = {
+    "TPU v5e": Chip(197e12, 197e12 / 6, 819e9, 16e9, 8),
+    "TPU v5p": Chip(459e12, 459e12 / 6, 2765e9, 95e9, 4),
+    "H100 SXM": Chip(989.4e12, 66.9e12, 3350e9, 80e9, 8),
+}
+REQUESTS = (
+    ("plain, bfloat16", "0", "bfloat16"),
+    ("plain", "0", "float32"),
+    ("log p, 2 probes", "2", "float32"),
+)
+
+
+def stored(name: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """What a job keeps of one sample: the state, the picture, and six numbers."""
+    side = SIDES[name]
+    numbers = {field: np.zeros(1, np.float32) for field in ("log_density", "unmet", "status")}
+    numbers |= {field: np.zeros(1, np.int32) for field in ("evaluations", "tangents", "error")}
+    images = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+    return numbers | {"x": np.zeros((1, *shape), np.float32), "images": images}
+
+
+def size(sample: dict[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in sample.values())
+
+
+def written() -> float:
+    """Bytes a second at which this machine makes a shard, digests it and puts it on its disk."""
+    sample = stored("SD-2.1, 512 px", (64, 64, 4))
+    shard = {name: np.repeat(array, 64, axis=0) for name, array in sample.items()}
+    seconds = []
+    with tempfile.TemporaryDirectory() as place:
+        for _ in range(REPEATS):
+            started = time.perf_counter()
+            arrays.write(UPath(place) / "shard.npz", shard)
+            seconds.append(time.perf_counter() - started)
+    return 64 * size(sample) / float(np.median(seconds))
+
+
+def evaluations() -> list[tuple[object, ...]]:
+    """Rows of what the compiler says of one evaluation."""
+    rows = []
+    for name, found in json.loads(COUNTS.read_text()).items():
+        for probes, row in found["counts"].items():
+            block = row["block"]
+            compiled = ("-", "-")
+            if "bytes" in row:
+                compiled = (f"{row['bytes'] / block / 1e9:.3g}", f"{row['memory'] / 1e9:.3g}")
+            millions = f"{found['parameters'] / 1e6:.4g}"
+            each = f"{row['flops'] / block / 1e9:.4g}"
+            rows.append((name, millions, probes, each, *compiled))
+    return rows
+
+
+def projections() -> list[tuple[object, ...]]:
+    rows = []
+    known = json.loads(COUNTS.read_text())
+    for chip_name, chip in SHEETS.items():
+        for name, found in known.items():
+            bytes_each = size(stored(name, found["shape"]))
+            for what, probes, precision in REQUESTS:
+                row = found["counts"][probes]
+                compute = row["flops"] / row["block"] / getattr(chip, precision)
+                memory = row.get("bytes", 0) / row["block"] / chip.bandwidth
+                limit = "HBM" if memory > compute else "compute"
+                if "bytes" not in row:
+                    limit = "compute (HBM not counted)"
+                if row.get("memory", 0) > chip.memory:
+                    limit += ", smaller blocks needed"
+                one = 1 / (EVALUATIONS * max(compute, memory))
+                speeds = [f"{one * n * USED[0]:.3g} to {one * n * USED[1]:.3g}" for n in CHIPS]
+                write = f"{one * CHIPS[-1] * USED[1] * bytes_each / 1e6:.3g}"
+                rows.append((chip_name, name, what, limit, *speeds, write))
+    return rows
+
+
+def hosts(rate: float) -> list[tuple[object, ...]]:
+    """Bytes a second of one host with all its chips at work, by what its one writer can do."""
+    rows, known = [], json.loads(COUNTS.read_text())
+    for name, found in known.items():
+        row, each = found["counts"]["0"], size(stored(name, found["shape"]))
+        for chip_name, chip in SHEETS.items():
+            slowest = max(
+                row["flops"] / row["block"] / chip.float32,
+                row.get("bytes", 0) / row["block"] / chip.bandwidth,
+            )
+            speed = chip.per_host * USED[1] / (EVALUATIONS * slowest)
+            share = f"{100 * speed * each / rate:.2g}"
+            rows.append((name, chip_name, f"{each / 1e3:.4g}", f"{speed * each / 1e6:.3g}", share))
+    return rows
+
+
+def shipped() -> list[tuple[object, ...]]:
+    """Seconds a sample of the shipped models, plain and with log p, in turn."""
+    rows = []
+    for name, trace in (("digits8", dg.exact()), ("emoji32", dg.orthogonal(2))):
+        flow = dg.models.load(name)
+        keys = jax.random.split(jax.random.key(0), BATCH)
+        programs = {}
+        for divergence in (None, trace):
+            found = dg.cost(flow, divergence=divergence, steps=EVALUATIONS - 1, batch=BATCH)
+
+            def state(flow, key, divergence=divergence):
+                out = dg.sample(
+                    flow, dg.latent(flow, key), divergence=divergence, key=key, steps=63
+                )
+                return out.x if divergence is None else (out.x, out.log_density)
+
+            program = jax.jit(jax.vmap(state, (None, 0))).lower(flow, keys).compile()
+            programs[divergence] = found, program
+        seconds: dict[object, list[float]] = {divergence: [] for divergence in programs}
+        for _ in range(REPEATS):
+            for divergence, (_, program) in programs.items():
+                started = time.perf_counter()
+                jax.block_until_ready(program(flow, keys))
+                seconds[divergence].append((time.perf_counter() - started) / BATCH)
+        for divergence, (found, _) in programs.items():
+            low, middle, high = np.percentile(seconds[divergence], [25, 50, 75])
+            ratio = np.median(np.divide(seconds[divergence], seconds[None]))
+            rows.append(
+                (
+                    name,
+                    "plain" if divergence is None else "log p",
+                    found.evaluations,
+                    found.tangents,
+                    f"{found.flops / 1e9:.3g}",
+                    f"{middle:.2g} ({low:.2g} to {high:.2g})",
+                    f"{ratio:.3g}",
+                )
+            )
+            print(*rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    heads = ["model", "what", "evaluations", "tangents", "GFLOP a sample"]
+    heads += ["seconds a sample (quartiles)", "by plain's"]
+    report.write("shipped", heads, shipped(), page=PAGE)
+    heads = ["network", "million parameters", "probes", "GFLOP", "GB moved", "GB for a block of 4"]
+    report.write("evaluations", heads, evaluations(), page=PAGE)
+    heads = ["chip", "network", "what", "bound by", *map(str, CHIPS), "MB/s to store at 4096"]
+    report.write("projections", heads, projections(), page=PAGE)
+    rate = written()
+    heads = ["network", "chip", "kB a sample", "MB/s a host"]
+    heads += [f"% of one writer here ({rate / 1e6:.0f} MB/s)"]
+    report.write("hosts", heads, hosts(rate), page=PAGE)
+
+
+if __name__ == "__main__":
+    main()
