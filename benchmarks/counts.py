@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,43 +146,55 @@ def one(network: Network, probes: int) -> Callable[..., Any]:
     return run
 
 
-def count(network: Network, probes: int, device: Any) -> dict[str, float]:
-    """Of `BLOCK` samples: operations as the network is written, bytes and memory as compiled
-    for one chip. Matrix products are in float32, as in every solve."""
+def program(network: Network, probes: int) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """One evaluation of `BLOCK` samples, and the shapes of its arguments."""
     key = shaped((BLOCK, 2), jnp.uint32)
     given = shaped((BLOCK, *network.shape)), shaped((BLOCK,)), key
-    arguments = (network.params, network.condition, *given)
-    program = jax.vmap(one(network, probes), (None, None, 0, 0, 0))
+    fn = jax.vmap(one(network, probes), (None, None, 0, 0, 0))
+    return fn, (network.params, network.condition, *given)
+
+
+def as_written(network: Network, probes: int) -> dict[str, float]:
+    """Operations before any compiler rewrote them; seconds."""
+    fn, arguments = program(network, probes)
+    return {"block": BLOCK, "flops": jax.jit(fn).lower(*arguments).cost_analysis()["flops"]}
+
+
+def as_compiled(network: Network, probes: int, device: Any) -> dict[str, float]:
+    """Bytes and memory of the program for one chip, with products in float32 as in every solve;
+    minutes."""
+    fn, arguments = program(network, probes)
     here = SingleDeviceSharding(device)
     with jax.default_matmul_precision("float32"):
-        flops = jax.jit(program).lower(*arguments).cost_analysis()["flops"]
-        lowered = jax.jit(program, in_shardings=here, out_shardings=here).lower(*arguments)
-        compiled = lowered.compile()
-    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+        lowered = jax.jit(fn, in_shardings=here, out_shardings=here).lower(*arguments)
+    found = lowered.compile()
+    cost, memory = found.cost_analysis(), found.memory_analysis()
     parts = (getattr(memory, f"{k}_size_in_bytes") for k in ("argument", "temp", "output"))
-    return {
-        "block": BLOCK,
-        "flops": flops,
-        "flops_compiled": cost["flops"],
-        "bytes": cost["bytes accessed"],
-        "memory": sum(parts),
-    }
+    return {"flops_compiled": cost["flops"], "bytes": cost["bytes accessed"], "memory": sum(parts)}
 
 
 def main() -> None:
-    device = topologies.get_topology_desc(TOPOLOGY, platform="tpu").devices[0]
+    """Whatever counts.json does not have yet."""
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
-    for name, make in NETWORKS.items():
-        network = make()
-        size = sum(leaf.size for leaf in jax.tree.leaves(network.params))
-        found = known.setdefault(name, {"parameters": size, "shape": network.shape, "counts": {}})
-        for probes in (0, 2):
-            if str(probes) in found["counts"]:
-                continue
+    networks = {name: make() for name, make in NETWORKS.items()}
+
+    def add(name: str, probes: int, field: str, count: Callable[[], dict[str, float]]) -> None:
+        row = known[name]["counts"].setdefault(str(probes), {})
+        if field not in row:
             started = time.perf_counter()
-            found["counts"][str(probes)] = row = count(network, probes, device)
-            FILE.write_text(json.dumps(known, indent=1) + "\n")  # each takes minutes
-            print(name, size, probes, row, f"{time.perf_counter() - started:.0f} s", flush=True)
+            row |= count()
+            FILE.write_text(json.dumps(known, indent=1) + "\n")
+            print(name, probes, row, f"{time.perf_counter() - started:.0f} s", flush=True)
+
+    for name, network in networks.items():
+        size = sum(leaf.size for leaf in jax.tree.leaves(network.params))
+        known.setdefault(name, {"parameters": size, "shape": network.shape, "counts": {}})
+        for probes in (0, 2):
+            add(name, probes, "flops", partial(as_written, network, probes))
+    device = topologies.get_topology_desc(TOPOLOGY, platform="tpu").devices[0]
+    for name, network in networks.items():
+        for probes in (0, 2):
+            add(name, probes, "bytes", partial(as_compiled, network, probes, device))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from densityguide.jobs import Output, Sampling, Solve, sampling
 from densityguide.jobs.run import _computed
 from densityguide.jobs.shards import Plan
 
-MODEL, BLOCK, STEPS, BLOCKS, REPEATS = "emoji32", 8, 15, 2, 9
+MODEL, BLOCK, STEPS, BLOCKS, REPEATS = "emoji32", 8, 15, 2, 7
 
 
 def spent(call: Callable[[], object]) -> tuple[float, float]:
@@ -70,7 +70,7 @@ def main() -> None:
         for shard, found in _computed(work, job, [plan.shard(0)], devices=[first]):
             plan.write(shard, work.finish(found))
 
-    ratios, extra, host = [], [], []
+    ratios, cores, work_ratio, extra, host = [], [], [], [], []
     with tempfile.TemporaryDirectory() as place:
         results = stream(first)
         together = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
@@ -79,15 +79,19 @@ def main() -> None:
         for _ in range(REPEATS):
             one, two = spent(lambda: stream(first)), spent(lambda: stream(first, second))
             ratios.append(one[0] / two[0])
+            cores.append((two[1] / two[0]) / (one[1] / one[0]))
+            work_ratio.append(two[1] / one[1])
             alone, whole = spent(bare), spent(lambda: written(Path(place)))
             extra.append(100 * (whole[1] / alone[1] - 1))
             # What of it is not the program's, by itself: drawing pictures and writing the shard.
             after = spent(lambda: plan.write(plan.shard(0), work.finish(together)))
             host.append(100 * after[0] / alone[0])
-            print(f"{ratios[-1]:.3g} {extra[-1]:.3g} % {host[-1]:.3g} %", flush=True)
+            print(ratios[-1], cores[-1], work_ratio[-1], extra[-1], host[-1], flush=True)
     what = f"{MODEL}, {STEPS + 1} evaluations, 2 probes, blocks of {BLOCK}"
     rows = [
         ("throughput, 2 devices / 1", *shown(ratios)),
+        ("cores kept busy, 2 devices / 1", *shown(cores)),
+        ("processor time, 2 devices / 1", *shown(work_ratio)),
         ("a job's processor time beside the bare program's (%)", *shown(extra)),
         ("pictures and files by the program's time (%)", *shown(host)),
     ]

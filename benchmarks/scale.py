@@ -7,6 +7,7 @@ this machine, and puts the tables of docs/scale.md between their markers.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -170,19 +171,26 @@ def shipped() -> list[tuple[object, ...]]:
     return rows
 
 
-def main() -> None:
-    heads = ["model", "what", "evaluations", "tangents", "GFLOP a sample"]
-    heads += ["seconds a sample (quartiles)", "by plain's"]
-    report.write("shipped", heads, shipped(), page=PAGE)
-    heads = ["network", "million parameters", "probes", "GFLOP", "GB moved", "GB for a block of 4"]
-    report.write("evaluations", heads, evaluations(), page=PAGE)
-    heads = ["chip", "network", "what", "bound by", *map(str, CHIPS), "MB/s to store at 4096"]
-    report.write("projections", heads, projections(), page=PAGE)
-    rate = written()
-    heads = ["network", "chip", "kB a sample", "MB/s a host"]
-    heads += [f"% of one writer here ({rate / 1e6:.0f} MB/s)"]
-    report.write("hosts", heads, hosts(rate), page=PAGE)
+def main(*names: str) -> None:
+    """The named tables, or all."""
+    wanted = set(names or ("shipped", "evaluations", "projections", "hosts"))
+    if "shipped" in wanted:
+        heads = ["model", "what", "evaluations", "tangents", "GFLOP a sample"]
+        heads += ["seconds a sample (quartiles)", "by plain's"]
+        report.write("shipped", heads, shipped(), page=PAGE)
+    if "evaluations" in wanted:
+        heads = ["network", "million parameters", "probes", "GFLOP", "GB moved"]
+        heads += [f"GB of memory, block of {BATCH}"]
+        report.write("evaluations", heads, evaluations(), page=PAGE)
+    if "projections" in wanted:
+        heads = ["chip", "network", "what", "bound by", *map(str, CHIPS), "MB/s to store at 4096"]
+        report.write("projections", heads, projections(), page=PAGE)
+    if "hosts" in wanted:
+        rate = written()
+        heads = ["network", "chip", "kB a sample", "MB/s a host"]
+        heads += [f"% of one writer here ({rate / 1e6:.0f} MB/s)"]
+        report.write("hosts", heads, hosts(rate), page=PAGE)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -7,7 +7,7 @@ import difflib
 import os
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +51,7 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
     """The dataclass ``kind`` of these tables; ValueError, one line, naming the nearest key for an
     unknown one."""
     _check_keys(kind, values, "")
-    hooks = {float: float, int: _whole, str: _word}
+    hooks: dict[type[Any], Callable[[Any], Any]] = {float: float, int: _whole, str: _word}
     try:
         return dacite.from_dict(
             kind, dict(values), dacite.Config(cast=[tuple], type_hooks=hooks, strict=True)

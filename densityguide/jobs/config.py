@@ -16,6 +16,7 @@ __all__ += ["check", "read", "record"]
 
 GUIDANCES = ("quantile", "calibrated", "pinned", "budget", "target")
 TRACES = ("auto", "none", "exact", "hutchinson", "orthogonal")
+SHARDS = 10**6  # their names have six digits
 MOST = 2**32  # sample indices are folded into keys as 32 bits
 
 
@@ -157,6 +158,14 @@ def check(job: Job) -> Job:
         raise ValueError(
             f"expected output.shard a multiple of output.block, got {output.shard} and "
             f"{output.block}: set shard = {-(-output.shard // output.block) * output.block}"
+        )
+    values = job.guidance.values if isinstance(job, Sampling) else ()
+    samples = job.count * max(len(values), 1)
+    if samples > output.shard * SHARDS:
+        least = -(-samples // (SHARDS * output.block)) * output.block
+        raise ValueError(
+            f"expected at most {SHARDS:,} shards, got {-(-samples // output.shard):,}: set "
+            f"output.shard = {least} or more"
         )
     _among("output.format", output.format, ("npz", "zarr"))
     _among("solve.divergence", solving.divergence, TRACES)

@@ -75,7 +75,7 @@ def agree(hosts: Hosts, problem: str | None, plan: Any = None) -> None:
         raise ValueError(problem)
 
 
-def wait(done: Callable[[], bool], seconds: float = 1.0) -> None:
+def wait(done: Callable[[], Any], seconds: float = 1.0) -> None:
     """Until it is so. A process that died is noticed by the runtime, which then ends this one."""
     while not done():
         time.sleep(seconds)

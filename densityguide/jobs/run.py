@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -81,7 +82,7 @@ def run(
                 tick(plan.write(shard, work.finish(found)))
         if here.leads:
             for number in range(plan.shards):  # each is asked for until it is there, then no more
-                hosts.wait(lambda number=number: plan.record(number) is not None)
+                hosts.wait(partial(plan.record, number))
             if todo or not manifest.is_finished(path):
                 _finish(path, plan, work, begun)
         else:

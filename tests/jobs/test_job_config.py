@@ -80,6 +80,7 @@ def test_shipped_jobs_can_be_read():
         ("solve.divergence=guess", "expected solve.divergence among auto"),
         ("solve.probes=1", "expected solve.probes in 2"),
         ("output.shard=12", "multiple of output.block.*set shard = 16"),
+        ("count=4294967296", "expected at most 1,000,000 shards.*set output.shard = 8592"),
         ("output.format=hdf5", "expected output.format among npz, zarr"),
         ("guidance.kind=", "expected guidance.kind beside its values"),
         ("guidance.kind=magic", "expected guidance.kind among quantile"),
