@@ -37,6 +37,7 @@ def write(
     rows: Sequence[Sequence[object]],
     figure: object = None,
     page: Path = HERE / "README.md",
+    verb: str = "Measured",
 ) -> None:
     """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in ``page`` by a table
     (and ``name.png``), and print it."""
@@ -45,7 +46,7 @@ def write(
     if figure is not None:
         figure.savefig(HERE / f"{name}.png", dpi=110, bbox_inches="tight")
         lines += ["", f"![{name}]({name}.png)"]
-    lines += ["", f"Measured {machine()}."]
+    lines += ["", f"{verb} {machine()}."]
     text = "\n".join(lines)
     section = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
     old = page.read_text("utf-8")

@@ -67,13 +67,13 @@ def written() -> float:
     """Bytes a second at which this machine makes a shard, digests it and puts it on its disk."""
     sample = stored("SD-2.1, 512 px", (64, 64, 4))
     shard = {name: np.repeat(array, 64, axis=0) for name, array in sample.items()}
-    seconds = []
+    times = []
     with tempfile.TemporaryDirectory() as place:
         for _ in range(REPEATS):
             started = time.perf_counter()
             arrays.write(UPath(place) / "shard.npz", shard)
-            seconds.append(time.perf_counter() - started)
-    return 64 * size(sample) / float(np.median(seconds))
+            times.append(time.perf_counter() - started)
+    return 64 * size(sample) / float(np.median(times))
 
 
 def evaluations() -> list[tuple[object, ...]]:
@@ -91,25 +91,36 @@ def evaluations() -> list[tuple[object, ...]]:
     return rows
 
 
-def projections() -> list[tuple[object, ...]]:
+def shown(value: float) -> str:
+    """Two digits, and no exponents."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
+def seconds(row: dict[str, float], chip: Chip, precision: str) -> tuple[float, float]:
+    """Of one sample's share of one evaluation at the chip's peaks: computing, moving bytes."""
+    share = 1 / row["block"]
+    return (
+        share * row["flops"] / getattr(chip, precision),
+        share * row.get("bytes", 0) / chip.bandwidth,
+    )
+
+
+def projections(chip: Chip) -> list[tuple[object, ...]]:
     rows = []
-    known = json.loads(COUNTS.read_text())
-    for chip_name, chip in SHEETS.items():
-        for name, found in known.items():
-            bytes_each = size(stored(name, found["shape"]))
-            for what, probes, precision in REQUESTS:
-                row = found["counts"][probes]
-                compute = row["flops"] / row["block"] / getattr(chip, precision)
-                memory = row.get("bytes", 0) / row["block"] / chip.bandwidth
-                limit = "HBM" if memory > compute else "compute"
-                if "bytes" not in row:
-                    limit = "compute (HBM not counted)"
-                if row.get("memory", 0) > chip.memory:
-                    limit += ", smaller blocks needed"
-                one = 1 / (EVALUATIONS * max(compute, memory))
-                speeds = [f"{one * n * USED[0]:.3g} to {one * n * USED[1]:.3g}" for n in CHIPS]
-                write = f"{one * CHIPS[-1] * USED[1] * bytes_each / 1e6:.3g}"
-                rows.append((chip_name, name, what, limit, *speeds, write))
+    for name, found in json.loads(COUNTS.read_text()).items():
+        for what, probes, precision in REQUESTS:
+            row = found["counts"][probes]
+            compute, moving = seconds(row, chip, precision)
+            limit = "HBM" if moving > compute else "compute"
+            if "bytes" not in row:
+                limit = "compute at best"
+            if row.get("memory", 0) > chip.memory:
+                limit += ", and a block of 4 is too large"
+            one = 1 / (EVALUATIONS * max(compute, moving))
+            speeds = [" to ".join(shown(one * n * used) for used in USED) for n in CHIPS]
+            store = one * CHIPS[-1] * USED[1] * size(stored(name, found["shape"]))
+            rows.append((name, what, limit, *speeds, shown(store / 1e6)))
     return rows
 
 
@@ -119,13 +130,9 @@ def hosts(rate: float) -> list[tuple[object, ...]]:
     for name, found in known.items():
         row, each = found["counts"]["0"], size(stored(name, found["shape"]))
         for chip_name, chip in SHEETS.items():
-            slowest = max(
-                row["flops"] / row["block"] / chip.float32,
-                row.get("bytes", 0) / row["block"] / chip.bandwidth,
-            )
-            speed = chip.per_host * USED[1] / (EVALUATIONS * slowest)
-            share = f"{100 * speed * each / rate:.2g}"
-            rows.append((name, chip_name, f"{each / 1e3:.4g}", f"{speed * each / 1e6:.3g}", share))
+            speed = chip.per_host * USED[1] / (EVALUATIONS * max(seconds(row, chip, "float32")))
+            share = shown(100 * speed * each / rate)
+            rows.append((name, chip_name, shown(each / 1e3), shown(speed * each / 1e6), share))
     return rows
 
 
@@ -147,15 +154,15 @@ def shipped() -> list[tuple[object, ...]]:
 
             program = jax.jit(jax.vmap(state, (None, 0))).lower(flow, keys).compile()
             programs[divergence] = found, program
-        seconds: dict[object, list[float]] = {divergence: [] for divergence in programs}
+        times: dict[object, list[float]] = {divergence: [] for divergence in programs}
         for _ in range(REPEATS):
             for divergence, (_, program) in programs.items():
                 started = time.perf_counter()
                 jax.block_until_ready(program(flow, keys))
-                seconds[divergence].append((time.perf_counter() - started) / BATCH)
+                times[divergence].append((time.perf_counter() - started) / BATCH)
         for divergence, (found, _) in programs.items():
-            low, middle, high = np.percentile(seconds[divergence], [25, 50, 75])
-            ratio = np.median(np.divide(seconds[divergence], seconds[None]))
+            low, middle, high = np.percentile(times[divergence], [25, 50, 75])
+            ratio = np.median(np.divide(times[divergence], times[None]))
             rows.append(
                 (
                     name,
@@ -181,10 +188,11 @@ def main(*names: str) -> None:
     if "evaluations" in wanted:
         heads = ["network", "million parameters", "probes", "GFLOP", "GB moved"]
         heads += [f"GB of memory, block of {BATCH}"]
-        report.write("evaluations", heads, evaluations(), page=PAGE)
+        report.write("evaluations", heads, evaluations(), page=PAGE, verb="Counted")
     if "projections" in wanted:
-        heads = ["chip", "network", "what", "bound by", *map(str, CHIPS), "MB/s to store at 4096"]
-        report.write("projections", heads, projections(), page=PAGE)
+        heads = ["network", "what", "bound by", "1 chip", *map(str, CHIPS[1:]), "MB/s at 4096"]
+        for name, chip in SHEETS.items():
+            report.write(name, heads, projections(chip), page=PAGE, verb="Projected")
     if "hosts" in wanted:
         rate = written()
         heads = ["network", "chip", "kB a sample", "MB/s a host"]
