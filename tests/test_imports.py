@@ -35,7 +35,7 @@ DOORS = {
     "equinox": {"frameworks"},
     "optax": {"training"},
     "orbax": {"training"},
-    "dacite": {"training", "settings"},
+    "dacite": {"settings"},
     "matplotlib": {"plotting"},
     "fontTools": {"data"},
     "sklearn": {"data"},

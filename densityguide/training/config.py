@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import dacite
+from densityguide import settings
 
 __all__ = ["Config", "Loss", "Model", "Optimiser", "from_dict", "read", "to_dict"]
+
+KIND = "train"  # what `densityguide run` knows these configurations by
 
 
 @dataclass(frozen=True)
@@ -99,19 +98,6 @@ class Config:
     memory: float = 1024.0
 
 
-def _check_keys(kind: type, values: dict[str, Any], where: str) -> None:
-    names = {f.name: f.type for f in dataclasses.fields(kind)}
-    for key, value in values.items():
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 1, 0.0)[0]
-            raise ValueError(f"unknown configuration key {where}{key}: did you mean {near!r}?")
-        inner = {"Model": Model, "Loss": Loss, "Optimiser": Optimiser}.get(names[key])
-        if inner is not None:
-            if not isinstance(value, dict):
-                raise ValueError(f"expected a table [{key}], got {key} = {value!r}")
-            _check_keys(inner, value, f"{key}.")
-
-
 def _check_values(config: Config) -> Config:
     for section in (config, config.optimiser):
         for key in ("steps", "batch", "checkpoint_steps", "log_steps", "learning_rate"):
@@ -150,14 +136,13 @@ def _check_values(config: Config) -> Config:
 
 def from_dict(values: dict[str, Any]) -> Config:
     """Config from nested dicts; ValueError naming the nearest key for an unknown one."""
-    _check_keys(Config, values, "")
-    try:
-        config = dacite.from_dict(
-            Config, values, dacite.Config(cast=[tuple], type_hooks={float: float}, strict=True)
+    if values.get("kind", KIND) != KIND:
+        raise ValueError(
+            f"expected kind = {KIND!r} or none in a training configuration, got "
+            f"{values['kind']!r}: densityguide run takes other jobs"
         )
-    except dacite.DaciteError as error:
-        raise ValueError(f"bad configuration: {error}") from None
-    return _check_values(config)
+    tables = {key: value for key, value in values.items() if key != "kind"}
+    return _check_values(settings.build(Config, tables))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -165,13 +150,6 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def read(path: str | os.PathLike) -> Config:
+def read(path: str | os.PathLike[str]) -> Config:
     """Config from a TOML file; FileNotFoundError or ValueError, one line each."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a configuration file, {path} does not exist")
-    try:
-        values = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"expected TOML in {path}: {error}") from None
-    return from_dict(values)
+    return from_dict(settings.read(path))

@@ -17,6 +17,7 @@ class Inner:
 @dataclass(frozen=True)
 class Outer:
     steps: int = 1
+    ends: tuple[float, ...] = ()
     inner: Inner = field(default_factory=Inner)
 
 
@@ -46,6 +47,11 @@ MISUSES = {
     "key-within": (
         lambda: settings.build(Outer, {"inner": {"rat": 1.0}}),
         "unknown configuration key inner.rat: did you mean 'rate'",
+    ),
+    "true": (lambda: settings.build(Outer, {"steps": True}), "expected a whole number, got true"),
+    "no-list": (
+        lambda: settings.build(Outer, {"ends": 1.0}),
+        "expected a list for ends, got ends = 1.0",
     ),
     "no-table": (
         lambda: settings.build(Outer, {"inner": 3}),

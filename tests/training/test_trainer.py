@@ -138,9 +138,9 @@ def test_a_run_is_shown_as_json_lines_or_as_a_bar(capsys, monkeypatch):
             tick(2, line)
         return capsys.readouterr()
 
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
     assert json.loads(show().out) == line
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # and rich sees a terminal too
     monkeypatch.setenv("COLUMNS", "120")
     seen = show()
     assert seen.out == ""
