@@ -155,9 +155,10 @@ def program(network: Network, probes: int) -> tuple[Callable[..., Any], tuple[An
 
 
 def as_written(network: Network, probes: int) -> dict[str, float]:
-    """Operations before any compiler rewrote them; seconds."""
+    """Operations, and bytes of every one of them, before any compiler joined some; seconds."""
     fn, arguments = program(network, probes)
-    return {"block": BLOCK, "flops": jax.jit(fn).lower(*arguments).cost_analysis()["flops"]}
+    cost = jax.jit(fn).lower(*arguments).cost_analysis()
+    return {"block": BLOCK, "flops": cost["flops"], "bytes_unjoined": cost["bytes accessed"]}
 
 
 def as_compiled(network: Network, probes: int, device: Any) -> dict[str, float]:

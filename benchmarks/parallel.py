@@ -1,6 +1,8 @@
 """Two devices against one, and what a job costs beside the compiled program that it runs.
 
-The machine is shared, so all is timed in turn and reported as a median ratio with its quartiles.
+The machine is shared, so all is timed in turn and reported as medians with quartiles. What a job
+adds to a block does not depend on how long the block takes: it is the difference of a job of short
+blocks and of their program alone, by the time of a default block.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Two devices of one core each: otherwise the first would take both.
 os.environ["XLA_FLAGS"] = (
@@ -26,76 +29,100 @@ from densityguide.jobs import Output, Sampling, Solve, sampling
 from densityguide.jobs.run import _computed
 from densityguide.jobs.shards import Plan
 
-MODEL, BLOCK, STEPS, BLOCKS, REPEATS = "emoji32", 8, 15, 2, 7
+MODEL, BLOCK, BLOCKS = "emoji32", 8, 2
+SHORT, MEDIUM, DEFAULT = 1, 15, 63  # steps
+REPEATS, MANY = 7, 25
 
 
-def spent(call: Callable[[], object]) -> tuple[float, float]:
+def job(steps: int) -> Sampling:
+    return Sampling(
+        MODEL,
+        count=BLOCKS * BLOCK,
+        images=True,
+        solve=Solve(steps=steps, divergence="orthogonal", probes=2),
+        output=Output(shard=BLOCKS * BLOCK, block=BLOCK),
+    )
+
+
+def spent(call: Callable[[], Any]) -> tuple[float, float]:
     """Seconds on the clock, and of processors."""
     clock, busy = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - clock, time.process_time() - busy
 
 
-def shown(values: list[float]) -> tuple[str, str]:
+def shown(values: Any) -> tuple[str, str]:
     low, middle, high = np.percentile(values, [25, 50, 75])
     return f"{middle:.3g}", f"{low:.3g} to {high:.3g}"
 
 
-def main() -> None:
-    job = Sampling(
-        MODEL,
-        count=BLOCKS * BLOCK,
-        images=True,
-        solve=Solve(steps=STEPS, divergence="orthogonal", probes=2),
-        output=Output(shard=BLOCKS * BLOCK, block=BLOCK),
-    )
-    work = sampling.prepare(job)
-    first, second = jax.local_devices()
-    inputs = [work.inputs(np.arange(n * BLOCK, (n + 1) * BLOCK)) for n in range(BLOCKS)]
+class Timed:
+    """A job's work in memory, its blocks, and the ways to go through them."""
 
-    def stream(*devices: jax.Device) -> list[object]:
-        return list(parallel.stream(work.one, work.shared, inputs, devices=devices))
+    def __init__(self, steps: int) -> None:
+        self.job = job(steps)
+        self.work = sampling.prepare(self.job)
+        first = jax.local_devices()[0]
+        numbers = range(0, BLOCKS * BLOCK, BLOCK)
+        self.blocks = [self.work.inputs(np.arange(n, n + BLOCK)) for n in numbers]
+        self.shared = jax.device_put(self.work.shared, first)
+        self.placed = [
+            lambda block=block: jax.device_put(jax.tree.map(lambda a: a[None], block), first)
+            for block in self.blocks
+        ]
+        self.program = parallel._program(self.work.one, first)
 
-    stream(first, second)  # compiles
-    program, shared = parallel._program(work.one, first), jax.device_put(work.shared, first)
+    def bare(self) -> None:
+        """The program alone."""
+        for place in self.placed:
+            jax.block_until_ready(self.program(self.shared, place()))
 
-    def bare() -> None:
-        for block in inputs:
-            placed = jax.device_put(jax.tree.map(lambda a: a[None], block), first)
-            jax.block_until_ready(program(shared, placed))
+    def through(self, *devices: jax.Device) -> None:
+        list(parallel.stream(self.work.one, self.work.shared, self.blocks, devices=devices))
 
-    def written(folder: Path) -> None:
-        """As a job does it: every block computed, fetched, drawn, written and synchronised."""
-        plan = Plan(UPath(folder), work.count, job.output.shard, job.output.format)
-        for shard, found in _computed(work, job, [plan.shard(0)], devices=[first]):
-            plan.write(shard, work.finish(found))
+    def written(self, folder: Path) -> None:
+        """As a job does it: computed, fetched, made into pictures, written and synchronised."""
+        output = self.job.output
+        plan = Plan(UPath(folder), self.work.samples, output.shard, output.format)
+        first = jax.local_devices()[:1]
+        for shard, found in _computed(self.work, self.job, [plan.shard(0)], devices=first):
+            plan.write(shard, self.work.finish(found))
 
-    ratios, cores, work_ratio, extra, host = [], [], [], [], []
-    with tempfile.TemporaryDirectory() as place:
-        results = stream(first)
-        together = jax.tree.map(lambda *parts: np.concatenate(parts), *results)
-        plan = Plan(UPath(place) / "host", work.count, job.output.shard, job.output.format)
-        written(Path(place))
-        for _ in range(REPEATS):
-            one, two = spent(lambda: stream(first)), spent(lambda: stream(first, second))
-            ratios.append(one[0] / two[0])
-            cores.append((two[1] / two[0]) / (one[1] / one[0]))
-            work_ratio.append(two[1] / one[1])
-            alone, whole = spent(bare), spent(lambda: written(Path(place)))
-            extra.append(100 * (whole[1] / alone[1] - 1))
-            # What of it is not the program's, by itself: drawing pictures and writing the shard.
-            after = spent(lambda: plan.write(plan.shard(0), work.finish(together)))
-            host.append(100 * after[0] / alone[0])
-            print(ratios[-1], cores[-1], work_ratio[-1], extra[-1], host[-1], flush=True)
-    what = f"{MODEL}, {STEPS + 1} evaluations, 2 probes, blocks of {BLOCK}"
-    rows = [
-        ("throughput, 2 devices / 1", *shown(ratios)),
-        ("cores kept busy, 2 devices / 1", *shown(cores)),
-        ("processor time, 2 devices / 1", *shown(work_ratio)),
-        ("a job's processor time beside the bare program's (%)", *shown(extra)),
-        ("pictures and files by the program's time (%)", *shown(host)),
+
+def devices() -> list[tuple[str, ...]]:
+    timed, both = Timed(MEDIUM), jax.local_devices()
+    timed.through(*both)  # compiles
+    pairs = [
+        (spent(lambda: timed.through(both[0])), spent(lambda: timed.through(*both)))
+        for _ in range(REPEATS)
     ]
-    report.write("parallel", [what, "median", "quartiles"], rows)
+    one, two = np.array(pairs).transpose(1, 2, 0)
+    return [
+        ("throughput, 2 devices / 1", *shown(one[0] / two[0])),
+        ("processor time, 2 devices / 1", *shown(two[1] / one[1])),
+    ]
+
+
+def overhead() -> list[tuple[str, ...]]:
+    short, default = Timed(SHORT), Timed(DEFAULT)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        short.written(folder)
+        default.bare()
+        extra = []
+        for _ in range(MANY):
+            alone, whole = spent(short.bare)[0], spent(lambda: short.written(folder))[0]
+            extra.append((whole - alone) / BLOCKS)
+        block = float(np.median([spent(default.bare)[0] for _ in range(3)])) / BLOCKS
+    return [
+        ("a job's milliseconds a block beside the program's", *shown(1e3 * np.array(extra))),
+        ("these by a default block (%)", *shown(100 * np.array(extra) / block)),
+    ]
+
+
+def main() -> None:
+    rows = [*overhead(), *devices()]
+    report.write("parallel", [f"{MODEL}, 2 probes, blocks of {BLOCK}", "median", "quartiles"], rows)
 
 
 if __name__ == "__main__":

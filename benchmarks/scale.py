@@ -82,12 +82,13 @@ def evaluations() -> list[tuple[object, ...]]:
     for name, found in json.loads(COUNTS.read_text()).items():
         for probes, row in found["counts"].items():
             block = row["block"]
-            compiled = ("-", "-")
-            if "bytes" in row:
-                compiled = (f"{row['bytes'] / block / 1e9:.3g}", f"{row['memory'] / 1e9:.3g}")
+            counted = {field: value / 1e9 for field, value in row.items()}
+            cells = [
+                shown(counted[field] / share) if field in row else "-"
+                for field, share in (("bytes_unjoined", block), ("bytes", block), ("memory", 1))
+            ]
             millions = f"{found['parameters'] / 1e6:.4g}"
-            each = f"{row['flops'] / block / 1e9:.4g}"
-            rows.append((name, millions, probes, each, *compiled))
+            rows.append((name, millions, probes, f"{counted['flops'] / block:.4g}", *cells))
     return rows
 
 
@@ -186,8 +187,8 @@ def main(*names: str) -> None:
         heads += ["seconds a sample (quartiles)", "by plain's"]
         report.write("shipped", heads, shipped(), page=PAGE)
     if "evaluations" in wanted:
-        heads = ["network", "million parameters", "probes", "GFLOP", "GB moved"]
-        heads += [f"GB of memory, block of {BATCH}"]
+        heads = ["network", "million parameters", "probes", "GFLOP"]
+        heads += ["GB moved, as written", "compiled", f"GB of memory, block of {BATCH}"]
         report.write("evaluations", heads, evaluations(), page=PAGE, verb="Counted")
     if "projections" in wanted:
         heads = ["network", "what", "bound by", "1 chip", *map(str, CHIPS[1:]), "MB/s at 4096"]
