@@ -64,7 +64,8 @@ def test_bar_is_silent_in_a_pipe(capfd):
 
 
 def test_bar_on_a_terminal(capfd, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # and rich sees a terminal too
     monkeypatch.setenv("TERM", "xterm")
     with bar("sampling") as begin:
         begin(2)()

@@ -12,8 +12,8 @@ import densityguide as dg
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-# Run with every quick test; the guides are slow: each compiles a dozen programs.
-QUICK = {"README.md", "docs/errors.md"}
+# Run with every quick test; the pages are slow: each compiles a dozen programs.
+QUICK = {"README.md"}
 
 
 def of(path: Path) -> str:

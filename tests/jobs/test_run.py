@@ -154,6 +154,7 @@ def test_formats_and_places_hold_the_same(done, tmp_path):
     np.testing.assert_array_equal(stored, arrays(out)["x"][4:8])
 
 
+@pytest.mark.slow
 def test_plain_noisy_and_adaptive(tmp_path):
     """Options reach the solve."""
     plain = dataclasses.replace(SMALL, guidance=Guidance(), count=2)
