@@ -21,17 +21,21 @@ __all__ = ["run"]
         "run configs/digits8-density.toml --out gs://bucket/density",
         "run configs/tpu-pod.toml --out gs://bucket/pod --distributed",
         "run JOB.toml --coordinator host0:1234 --processes 2 --process 0",
+        "run configs/evidence/*.toml",
     )
     + "\n\nExit status: 0 finished, 2 refused, 74 the output cannot be written, 75 stopped by "
     "SIGTERM, 130 by Ctrl-C. After 74, 75 and 130 the same command goes on."
 )
 def run(
-    config: Annotated[Path, typer.Argument(metavar="JOB.toml", help="What to compute.")],
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="JOB.toml ...", help="What to compute, one by one.")
+    ],
     out: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder or address of the results; a job in it goes on. [default: jobs/NAME]",
+            help="Folder or address of the results; a job in it goes on. With several jobs, each has a "
+            "folder of its own name in it. [default: jobs/NAME, of evidence docs/evidence]",
         ),
     ] = None,
     settings: Annotated[
@@ -61,20 +65,27 @@ def run(
     """Run a job in resumable shards, on all devices of many hosts."""
     from densityguide.commands import run as running
 
-    status, summary = running.run(
-        config,
-        f"jobs/{config.stem}" if out is None else out,
-        settings or [],
-        progress=sys.stderr if as_json else None,  # nothing but the summary on standard output
-        automatic=distributed,
-        coordinator=coordinator,
-        processes=processes,
-        process=process,
-    )
-    if summary is not None:
-        if as_json:
+    status = 0
+    for config in configs:
+        status, summary = running.run(
+            config,
+            None
+            if out is None
+            else out
+            if len(configs) == 1
+            else f"{out.rstrip('/')}/{config.stem}",
+            settings or [],
+            progress=sys.stderr if as_json else None,  # only summaries on standard output
+            automatic=distributed,
+            coordinator=coordinator,
+            processes=processes,
+            process=process,
+        )
+        if summary is not None and as_json:
             print_json(summary)
-        else:
+        elif summary is not None:
             running.show(summary)
-    sys.stdout.flush()
+        sys.stdout.flush()
+        if status:
+            break
     raise typer.Exit(status)

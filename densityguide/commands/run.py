@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,22 +17,33 @@ from densityguide.jobs.storage import StorageError
 
 __all__ = ["STOPPED", "UNWRITABLE", "run", "show"]
 
+EVIDENCE = "docs/evidence"
 UNWRITABLE, STOPPED = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
 
 
 def run(
-    path: Path, out: str, overrides: Sequence[str], *, progress: TextIO | None = None, **others: Any
+    path: Path,
+    out: str | None,
+    overrides: Sequence[str],
+    *,
+    progress: TextIO | None = None,
+    **others: Any,
 ) -> tuple[int, dict[str, Any] | None]:
     """(exit status, summary): the summary on the leading process of a job that was finished.
 
+    Without ``out``, evidence goes to docs/evidence and the job in NAME.toml to jobs/NAME.
     Lines of progress go to ``progress`` [standard output]; ``others`` are those of `hosts.join`.
     ValueError or FileNotFoundError, one line, for bad input.
     """
     job = config.read(path, overrides)
-    if isinstance(job, dict):
+    is_evidence = isinstance(job, dict) and job["kind"] == "evidence"
+    out = out or (EVIDENCE if is_evidence else f"jobs/{path.stem}")
+    if isinstance(job, dict) and job["kind"] == "train":
         return _train(job, out, others)
-    here = hosts.join(**others)  # before anything touches a device
     try:
+        if isinstance(job, dict):
+            return 0, _answer(job, out, others)
+        here = hosts.join(**others)  # before anything touches a device
         summary = jobs.run(job, out, here=here, progress=shown(path.stem, here.process, progress))
     except Preempted as stop:
         print(stop, file=sys.stderr)
@@ -46,6 +58,17 @@ def run(
     return 0, summary if here.leads else None
 
 
+def _answer(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str, Any]:
+    """A question of `densityguide.evidence`, which keeps a table of each model in place of
+    shards."""
+    from densityguide import evidence
+
+    if any(others.values()):
+        raise ValueError("expected evidence on one host: leave out --distributed and its kin")
+    given = {key: value for key, value in values.items() if key != "kind"}
+    return evidence.run(given, out, tell=partial(print, file=sys.stderr, flush=True))
+
+
 def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> tuple[int, None]:
     """Training keeps checkpoints in place of shards."""
     from densityguide.commands import training
@@ -58,6 +81,12 @@ def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> tuple[in
 def show(summary: dict[str, Any]) -> None:
     """The summary for people."""
     heads: tuple[str, ...]
+    if "claims" in summary:
+        claims = tables.new("claim", "found", "verdict", words=("claim", "found", "verdict"))
+        for claim in summary["claims"]:
+            claims.add_row(claim["text"], claim["found"], claim["verdict"])
+        tables.console().print(claims)
+        return
     if "pass_rate" in summary:
         heads, row = ALIGNMENT, _alignment
     elif "rows" in summary:

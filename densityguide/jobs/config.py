@@ -114,22 +114,24 @@ class Alignment:
 
 
 Job = Sampling | Density | Alignment
+TABLES = ("train", "evidence")  # kinds that other rooms read
 KINDS: dict[str, type] = {"sample": Sampling, "density": Density, "alignment": Alignment}
 
 
 def read(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Job | dict[str, Any]:
-    """The job of a TOML file, its ``kind`` key choosing the dataclass; for kind "train" the tables
-    as they are, which `densityguide.training` reads.
+    """The job of a TOML file, its ``kind`` key choosing the dataclass; for the kinds "train" and
+    "evidence" the tables as they are, which the rooms of these names read.
 
     ValueError or FileNotFoundError, one line, for anything that cannot be run.
     """
     values = settings.override(settings.read(path), overrides)
-    kind = values.pop("kind", None)
-    if kind == "train":
+    kind = values.get("kind")
+    if kind in TABLES:
         return values
     if not isinstance(kind, str) or kind not in KINDS:
-        names = ", ".join([*KINDS, "train"])
+        names = ", ".join([*KINDS, *TABLES])
         raise ValueError(f"expected kind = one of {names} in {path}, got {kind!r}")
+    del values["kind"]
     return check(settings.build(KINDS[kind], values))
 
 

@@ -7,6 +7,7 @@ from densityguide.plotting.alignment import alignment
 from densityguide.plotting.curves import convergence, log_density_paths
 from densityguide.plotting.detail import detail, high_frequency_power, png_bytes, spearman
 from densityguide.plotting.images import images
+from densityguide.plotting.intervals import intervals
 from densityguide.plotting.pages import Label, image_grid, scatter_grid
 from densityguide.plotting.plane import mesh, plane
 
@@ -18,6 +19,7 @@ __all__ = [
     "high_frequency_power",
     "image_grid",
     "images",
+    "intervals",
     "log_density_paths",
     "mesh",
     "plane",

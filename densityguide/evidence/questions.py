@@ -1,0 +1,12 @@
+"""The questions by name, in the order in which they are answered."""
+
+from __future__ import annotations
+
+from densityguide.evidence import detail
+from densityguide.evidence.study import Question
+
+__all__ = ["QUESTIONS"]
+
+QUESTIONS: dict[str, Question] = {
+    "detail": detail.QUESTION,
+}

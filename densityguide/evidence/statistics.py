@@ -1,0 +1,48 @@
+"""Intervals: how far a figure may be off because samples are few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Interval", "bootstrap", "mean"]
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def words(self) -> str:
+        """Like ``0.81 (0.74 to 0.86)``."""
+        digits = [f"{end:,.0f}" if abs(self.value) >= 1000 else f"{end:.3g}" for end in self]
+        return f"{digits[0]} ({digits[1]} to {digits[2]})"
+
+
+def bootstrap(
+    statistic: Callable[..., float], *columns: np.ndarray, seed: int = 0, draws: int = 1000
+) -> Interval:
+    """``statistic(*columns)`` with the percentile interval of Efron's bootstrap (1979), which draws
+    the n rows anew; rows in which a column is not finite are left out."""
+    fine = np.all([np.isfinite(c).reshape(len(c), -1).all(axis=1) for c in columns], axis=0)
+    kept = [column[fine] for column in columns]
+    size = int(fine.sum())
+    if size < 2:
+        return Interval(np.nan, np.nan, np.nan)
+    generator = np.random.default_rng(seed)
+    values = []
+    for _ in range(draws):
+        rows = generator.integers(0, size, size)
+        values.append(statistic(*(column[rows] for column in kept)))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return Interval(float(statistic(*kept)), float(low), float(high))
+
+
+def mean(column: np.ndarray, seed: int = 0) -> Interval:
+    """The mean of a column with its interval."""
+    return bootstrap(np.mean, np.asarray(column, np.float64), seed=seed)

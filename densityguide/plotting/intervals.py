@@ -1,0 +1,73 @@
+"""Curves with intervals, a panel for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from densityguide.errors import require
+from densityguide.plotting.style import INK, LINES, MARKERS, colours, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["intervals"]
+
+
+def intervals(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    columns: int = 2,
+    level: float | None = None,
+    log: bool = False,
+) -> Figure:
+    """Estimates with their intervals, joined by lines.
+
+    Args:
+        panels: title -> name -> (x [n], estimates and intervals [n, 3] as value, low, high).
+        columns: of panels.
+        level: height of a horizontal line, e.g. of no effect.
+        log: whether heights are logarithmic.
+
+    Raises:
+        ValueError: arrays of other shapes, no panel, or no matplotlib.
+    """
+    require(len(panels) > 0, "intervals takes at least one panel: title -> name -> (x, intervals)")
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    looks = dict(zip(names, zip(colours(len(names)), cycle(MARKERS), cycle(LINES)), strict=False))
+    columns = min(columns, len(panels))
+    rows = ceil(len(panels) / columns)
+    with sheet((4.6 * columns, 3.3 * rows + 0.5), rows, columns) as (figure, axes):
+        for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
+            for name, (x, ends) in curves.items():
+                x, ends = np.asarray(x, np.float64), np.asarray(ends, np.float64)
+                require(
+                    x.ndim == 1 and ends.shape == (len(x), 3),
+                    f"{name} must be x [n] and intervals [n, 3], got {x.shape} and {ends.shape}",
+                )
+                colour, marker, dash = looks[name]
+                value, low, high = ends.T
+                bars = np.maximum([value - low, high - value], 0.0)
+                look = {"color": colour, "marker": marker, "ls": dash, "capsize": 3.0, "lw": 1.6}
+                axis.errorbar(x, value, bars, label=name, **look)
+            if level is not None:
+                axis.axhline(level, color=INK, lw=0.9)
+            if log:
+                axis.set_yscale("log")
+            axis.set_title(title, loc="left")
+            axis.grid(True)
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        figure.supxlabel(xlabel, fontsize=13.0)
+        figure.supylabel(ylabel, fontsize=13.0)
+        handles = {h.get_label(): h for a in axes.flat for h in a.get_legend_handles_labels()[0]}
+        if len(names) > 1:
+            figure.legend(handles.values(), handles, loc="outside upper center", ncols=4)
+        return figure
