@@ -34,8 +34,8 @@ def run(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder or address of the results; a job in it goes on. With several jobs, each has a "
-            "folder of its own name in it. [default: jobs/NAME, of evidence docs/evidence]",
+            help="Folder or address of the results; a job in it goes on. With several jobs, each has "
+            "a folder of its own name in it. [default: jobs/NAME, of evidence docs/evidence]",
         ),
     ] = None,
     settings: Annotated[
@@ -69,17 +69,14 @@ def run(
     for config in configs:
         status, summary = running.run(
             config,
-            None
-            if out is None
-            else out
-            if len(configs) == 1
-            else f"{out.rstrip('/')}/{config.stem}",
+            out,
             settings or [],
             progress=sys.stderr if as_json else None,  # only summaries on standard output
             automatic=distributed,
             coordinator=coordinator,
             processes=processes,
             process=process,
+            several=len(configs) > 1,
         )
         if summary is not None and as_json:
             print_json(summary)

@@ -27,17 +27,22 @@ def run(
     overrides: Sequence[str],
     *,
     progress: TextIO | None = None,
+    several: bool = False,
     **others: Any,
 ) -> tuple[int, dict[str, Any] | None]:
     """(exit status, summary): the summary on the leading process of a job that was finished.
 
-    Without ``out``, evidence goes to docs/evidence and the job in NAME.toml to jobs/NAME.
+    Without ``out``, evidence goes to docs/evidence and the job in NAME.toml to jobs/NAME; with it,
+    to ``out``, and jobs that are one of ``several`` to ``out``/NAME.
     Lines of progress go to ``progress`` [standard output]; ``others`` are those of `hosts.join`.
     ValueError or FileNotFoundError, one line, for bad input.
     """
     job = config.read(path, overrides)
     is_evidence = isinstance(job, dict) and job["kind"] == "evidence"
-    out = out or (EVIDENCE if is_evidence else f"jobs/{path.stem}")
+    if is_evidence:
+        out = EVIDENCE if out is None else out
+    elif out is None or several:
+        out = f"{'jobs' if out is None else out.rstrip('/')}/{path.stem}"
     if isinstance(job, dict) and job["kind"] == "train":
         return _train(job, out, others)
     try:

@@ -25,9 +25,10 @@ def write(
     """``name.md`` with its figures, and ``data/name-claims.csv``."""
     lines = [f"# {question.title}", "", question.method.strip(), ""]
     claims = tables.from_rows([claim._asdict() for claim in reading.claims])
-    lines += [tables.markdown(HEADS, reading.claims), ""]
+    lines += [tables.markdown(HEADS, reading.claims, words=True), ""]
     for number, section in enumerate(reading.sections, 1):
-        lines += [f"## {section.title}", "", section.text.strip(), ""]
+        lines += [f"## {section.title}", ""]
+        lines += [section.text.strip(), ""] if section.text else []
         if section.rows:
             lines += [tables.markdown(section.heads, section.rows), ""]
         if section.figure is not None:
@@ -75,7 +76,7 @@ def summarise(path: UPath, names: dict[str, str]) -> None:
         if file.is_file():
             claims = tables.from_csv(file.read_bytes())
             rows = [Claim(*cells) for cells in zip(*claims.values(), strict=True)]
-            lines += [f"### [{title}]({name}.md)", "", tables.markdown(HEADS, rows), ""]
+            lines += [f"### [{title}]({name}.md)", "", tables.markdown(HEADS, rows, words=True), ""]
     summary = path / SUMMARY
     text = summary.read_text("utf-8") if summary.is_file() else ""
     if not BLOCK.search(text):

@@ -32,7 +32,7 @@ def check(values: dict[str, Any]) -> tuple[str, Any]:
         near = difflib.get_close_matches(str(name), QUESTIONS, 1) or list(QUESTIONS)
         hint = " or ".join(near) if len(near) == 1 else ", ".join(near)
         raise ValueError(f"expected question = one of those known, got {name!r}: try {hint}")
-    chosen = settings.build(QUESTIONS[name].settings, values)
+    chosen: Any = settings.build(QUESTIONS[name].settings, values)
     if not chosen.models:
         raise ValueError("expected a table models with counts, got none: e.g. models.digits8 = 64")
     for model, count in chosen.models.items():

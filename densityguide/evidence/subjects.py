@@ -91,7 +91,7 @@ class Subject:
         return 8 if self.flow.size > 256 else 32
 
 
-def _spread(samples: np.ndarray, count: int) -> np.ndarray:
+def _spread(samples: Any, count: int) -> np.ndarray:
     chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
     return np.asarray(samples[chosen])
 

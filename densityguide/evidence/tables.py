@@ -67,7 +67,8 @@ def cell(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table for people, its first column to the left."""
-    lines = [heads, [":--", *["--:"] * (len(heads) - 1)], *[[cell(c) for c in row] for row in rows]]
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, words: bool = False) -> str:
+    """A table for people, its first column to the left, and all of them if they hold words."""
+    rest = (":--" if words else "--:",) * (len(heads) - 1)
+    lines = [heads, [":--", *rest], *[[cell(c) for c in row] for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
