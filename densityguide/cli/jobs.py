@@ -34,8 +34,8 @@ def run(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder or address of the results; a job in it goes on. With several jobs, each has "
-            "a folder of its own name in it. [default: jobs/NAME, of evidence docs/evidence]",
+            help="Folder or address of the results; a job in it goes on. With several jobs, each "
+            "has a folder of its own name in it. [default: jobs/NAME, of evidence docs/evidence]",
         ),
     ] = None,
     settings: Annotated[
