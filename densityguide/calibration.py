@@ -17,7 +17,7 @@ from densityguide.flows import Calibration, Flow, evaluate
 from densityguide.solve import Method, Numbers
 from densityguide.tracking import Auto
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "fluctuation"]
 
 
 def calibrate(
@@ -54,6 +54,19 @@ def calibrate(
     return flow.replace(calibration=_calibrate(method, trace, count, batch, flow, key, numbers))
 
 
+def fluctuation(flow: Flow, trace: Trace, x: Array, t: Array, key: Array) -> Array:
+    """Independent estimates [K] of ``h = sigma^2 (laplacian + |s|^2) / sqrt(2 D)`` at one state
+    (without a path: with sigma = 1); one value if the trace is exact."""
+    local = evaluate(flow, x, t, tangents=True)
+    probes = None
+    if trace.draw is not None:
+        probes = trace.draw(key, jnp.zeros((), jnp.int32), 1, trace.probes, x.shape, x.dtype)
+    laplacian = apply(lambda tangent: local.tangent(tangent)[1], trace, x, probes)
+    variance = 1.0 if flow.path is None else flow.path.sigma(t) ** 2
+    power = jnp.sum(present(local.score) ** 2)
+    return variance * (laplacian + power) / (2.0 * flow.size) ** 0.5
+
+
 @partial(jax.jit, static_argnames=("method", "trace", "count", "batch"))
 def _calibrate(
     method: Method,
@@ -66,22 +79,12 @@ def _calibrate(
 ) -> Calibration:
     times = numbers.knots
 
-    def fluctuation(x: Array, t: Array, key: Array) -> Array:
-        """Replicates [K] of h (without a path: with sigma = 1)."""
-        local = evaluate(flow, x, t, tangents=True)
-        probes = None
-        if trace.draw is not None:
-            probes = trace.draw(key, jnp.zeros((), jnp.int32), 1, trace.probes, x.shape, x.dtype)
-        laplacian = apply(lambda tangent: local.tangent(tangent)[1], trace, x, probes)
-        variance = 1.0 if flow.path is None else flow.path.sigma(t) ** 2
-        power = jnp.sum(present(local.score) ** 2)
-        return variance * (laplacian + power) / (2.0 * flow.size) ** 0.5
-
     def one(key: Array) -> tuple[Array, Array]:
         key_latent, key_trace, key_h = jax.random.split(key, 3)
         x = flow.prior.sample(key_latent)
         states, log_density = sampling.trajectory(method, trace, flow, x, key_trace, numbers)
-        h = jax.vmap(fluctuation)(states, times, jax.random.split(key_h, times.shape[0]))
+        keys = jax.random.split(key_h, times.shape[0])
+        h = jax.vmap(lambda *at: fluctuation(flow, trace, *at))(states, times, keys)
         pairs = h[:, :1] * h[:, -1:]  # independent probes; the same value twice if exact
         return log_density, pairs[:, 0]
 

@@ -20,11 +20,12 @@ __all__ = ["QUESTION", "Settings", "neighbour_distance", "total_variation"]
 
 METHOD = """
 Log p of held-out data (dequantised) and of the model's own samples, at the data end of the flow, by
-the change of variables along the probability-flow ODE: with exact traces up to 64 dimensions and
-two cycled probes beyond. Detail of the integer pictures is measured in three ways: bytes of the PNG
-file, power at spatial frequencies above 0.25 cycles per pixel, and total variation. A fourth figure
-needs no picture: the distance to the fifth nearest neighbour in the training data, which is large
-where data are sparse. Spearman's rank correlation of each with -log p, with bootstrap intervals.
+the change of variables along the probability-flow ODE, with an exact trace in two dimensions and
+two cycled probes for pictures. Detail of the integer pictures is measured in three ways: bytes of
+the PNG file, power at spatial frequencies above 0.25 cycles per pixel, and total variation. A
+fourth figure needs no picture: the distance to the fifth nearest neighbour in the training data,
+which is large where data are sparse. Spearman's rank correlation of each with -log p, with
+bootstrap intervals.
 """
 MEASURES = {
     "png": "PNG bytes",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from densityguide.evidence import detail
+from densityguide.evidence import alignment, detail, nominal
 from densityguide.evidence.study import Question
 
 __all__ = ["QUESTIONS"]
 
 QUESTIONS: dict[str, Question] = {
     "detail": detail.QUESTION,
+    "alignment": alignment.QUESTION,
+    "nominal": nominal.QUESTION,
 }

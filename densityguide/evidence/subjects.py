@@ -18,7 +18,7 @@ from densityguide.models.card import Card
 
 __all__ = ["Subject", "load"]
 
-EXACT = 64  # dimensions up to which every trace is exact
+EXACT, PROBES = 16, 2  # dimensions up to which traces are exact, and probes beyond
 FAMILIES = {
     "variance_preserving": "VP diffusion",
     "variance_exploding": "VE diffusion (EDM)",
@@ -52,8 +52,12 @@ class Subject:
 
     @property
     def trace(self) -> Trace:
-        """Exact up to 64 dimensions, two probes beyond."""
-        return exact() if self.flow.size <= EXACT else orthogonal(2)
+        """Exact in a few dimensions, two probes beyond."""
+        return self.estimate(PROBES)
+
+    def estimate(self, probes: int) -> Trace:
+        """A trace by so many probes; exact in a few dimensions."""
+        return exact() if self.flow.size <= EXACT else orthogonal(probes)
 
     @cached_property
     def data(self) -> data.Dataset:

@@ -1,0 +1,184 @@
+"""What is left of nominal q?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from densityguide import guidance, plotting, sampling
+from densityguide import solve as solving
+from densityguide.calibration import fluctuation
+from densityguide.errors import present
+from densityguide.evidence import statistics, subjects, tables
+from densityguide.evidence.statistics import Interval
+from densityguide.evidence.study import Claim, Question, Reading, Section, verdict
+from densityguide.evidence.tables import Table
+from densityguide.flows import Flow
+
+__all__ = ["QUESTION", "Settings", "percentile"]
+
+METHOD = """
+The quantile rule takes h = sigma^2 (laplacian + |score|^2) / sqrt(2 D) for a standard normal over
+natural samples (Karczewski et al., ICML 2025), and asks that log p rise at each moment as fast as
+it does at the q-quantile of h. *Level by level*: the standard deviation of h over states of the
+probability flow, from products of two independent trace estimates for pictures (one probe each),
+from the exact trace in two dimensions. It is at most 1; where it is 0.3, what is called
+q = 0.8 is 3 standard deviations up. *At the end*: where the log p of guided samples lies among the
+model's own plain samples, as a percentile, for the plain rule and for the calibrated one, which
+asks for std(h) times as much. Both ask at every moment for a rate that natural samples have only
+now and then; so neither q is meant to be the percentile at the end, and the table says by how much
+it is not.
+"""
+RULES = {"quantile": guidance.quantile, "calibrated": guidance.calibrated}
+NEAR = 0.9  # a standard deviation of h from which it counts as the nominal 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``models`` counts plain samples, and guided ones of each rule at each of ``values``;
+    ``knots`` levels are shown of the ``steps`` + 1."""
+
+    models: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    steps: int = 64
+    knots: int = 9
+    values: tuple[float, ...] = (0.4, 0.6)
+
+
+def percentile(value: np.ndarray, among: np.ndarray) -> float:
+    """The median place of values among others, from 0 to 1."""
+    return float(np.median(np.searchsorted(np.sort(among), value) / len(among)))
+
+
+def measure(settings: Settings, model: str) -> Table:
+    """A row for each state of each plain sample, and for each guided sample."""
+    subject, count = subjects.load(model), settings.models[model]
+    trace = subject.trace
+    steps = settings.steps
+    method, numbers = solving.plan(subject.flow, steps=steps)
+    shown = np.linspace(0, steps, settings.knots).round().astype(int)
+
+    def plain(flow: Flow, key: Any) -> Any:
+        key_latent, key_trace, key_h = jax.random.split(key, 3)
+        x = sampling.latent(flow, key_latent)
+        states, log_density = sampling.trajectory(method, trace, flow, x, key_trace, numbers)
+        keys = jax.random.split(key_h, len(shown))
+        at = (states[shown], numbers.knots[shown], keys)
+        h = jax.vmap(lambda *one: fluctuation(flow, trace, *one))(*at)
+        offset = flow.size * present(flow.path).log_alpha(numbers.knots[-1])
+        return h[:, 0], h[:, -1], log_density[-1] + offset
+
+    def guided(rule: str, flow: Flow, key: Any, q: Any) -> Any:
+        out = sampling.draw(flow, key, guidance=RULES[rule](q), divergence=trace, steps=steps)
+        return out.log_density, out.unmet
+
+    keys = jax.random.split(jax.random.key(settings.seed), count)
+    first, second, log_density = subject.each(plain, keys)
+    rows = [_rows("plain", np.nan, log_density, np.zeros(count))]
+    for place, index in enumerate(shown):
+        level = float(numbers.knots[index])
+        rows.append(_rows("h", level, first[:, place], second[:, place]))
+    for rule in RULES:
+        ruled = partial(guided, rule)
+        for q in settings.values:
+            found = subject.each(ruled, keys, jnp.full(count, q))
+            rows.append(_rows(rule, q, *found))
+    return tables.concatenate(rows)
+
+
+def _rows(kind: str, at: float, first: np.ndarray, second: np.ndarray) -> Table:
+    size = len(first)
+    words = {"kind": np.full(size, kind), "at": np.full(size, at)}
+    return words | {"first": np.asarray(first, float), "second": np.asarray(second, float)}
+
+
+def _spread(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.sqrt(max(np.mean(first * second), 0.0)))
+
+
+def spreads(rows: Table) -> tuple[np.ndarray, list[Interval]]:
+    """Levels, and the standard deviation of h at each with its interval."""
+    levels = np.unique(rows["at"])
+    parts = [tables.where(rows, at=level) for level in levels]
+    return levels, [statistics.bootstrap(_spread, p["first"], p["second"]) for p in parts]
+
+
+def read(settings: Settings, found: dict[str, Table]) -> Reading:
+    """Spread of h by level; percentiles of guided samples."""
+    curves, spread_rows, end_rows = {}, [], []
+    nominal, below, closer = [], [], []
+    nearest: list[str] = []
+    for model, table in found.items():
+        levels, spread = spreads(tables.where(table, kind="h"))
+        curves[model] = {"std of h": (levels, np.asarray(spread))}
+        thirds = (spread[0], spread[len(spread) // 2], spread[-1])
+        spread_rows.append([model, *[ends.words for ends in thirds]])
+        nominal.append(all(ends.high > NEAR for ends in spread))
+        below.append(spread[-1].high < NEAR)
+        plain = tables.where(table, kind="plain")["first"]
+        off: dict[str, list[float]] = {rule: [] for rule in RULES}
+        for rule in RULES:
+            for q in settings.values:
+                part = tables.where(table, kind=rule, at=q)
+                gain = statistics.mean(part["first"] - plain)  # the same latents
+                place = percentile(part["first"][np.isfinite(part["first"])], plain)
+                off[rule].append(abs(place - q))
+                unmet = float(np.nanmean(part["second"]))
+                spans = gain.value / float(np.std(plain, ddof=1))
+                end_rows.append([model, rule, q, f"{place:.0%}", gain.words, spans, unmet])
+        closer.append(sum(off["calibrated"]) < sum(off["quantile"]))
+        nearest.append(f"{model} {max(off['calibrated']):.2f}")
+    lowest = min(
+        (ends.value, model) for model, c in curves.items() for ends in map(_ends, c["std of h"][1])
+    )
+    claims = [
+        Claim(
+            "h is a standard normal at every noise level, so q is a quantile of the rate.",
+            f"its standard deviation falls to {lowest[0]:.2f} ({lowest[1]})",
+            f"no interval of std(h) lies below {NEAR}, at any level",
+            verdict(nominal),
+        ),
+        Claim(
+            "At the data end the quantile rule asks for more than its q says.",
+            "std of h there: " + "; ".join(f"{row[0]} {row[-1]}" for row in spread_rows),
+            f"the interval of std(h) at the last level lies below {NEAR}",
+            verdict(below),
+        ),
+        Claim(
+            "Calibration brings the percentile of log p at the end nearer to q.",
+            "largest distance of the calibrated rule: " + "; ".join(nearest),
+            "the summed distance between percentile and q is smaller than the plain rule's",
+            verdict(closer),
+        ),
+    ]
+    sections = [
+        Section(
+            "Spread of h by log-SNR",
+            "1 is nominal.",
+            ("model", "at the noise end", "half-way", "at the data end"),
+            spread_rows,
+            plotting.intervals(
+                curves, xlabel="log-SNR, noise to data", ylabel="std of h", level=1.0, columns=3
+            ),
+        ),
+        Section(
+            "Where guided samples end",
+            "The median percentile among plain samples, the mean gain over the plain sample of the "
+            "same latent in nats and in standard deviations of plain samples, and what was unmet.",
+            ("model", "rule", "q", "percentile", "gain (nats)", "gain (sd)", "unmet (nats)"),
+            end_rows,
+        ),
+    ]
+    return Reading(sections, claims)
+
+
+def _ends(row: np.ndarray) -> Interval:
+    return Interval(*map(float, row))
+
+
+QUESTION = Question("What is left of nominal q?", METHOD, Settings, measure, read)
