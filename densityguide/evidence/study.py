@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from densityguide.evidence.tables import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FAILS", "HOLDS", "LIMITS", "Claim", "Question", "Reading", "Section", "verdict"]
 
@@ -32,7 +29,7 @@ class Section(NamedTuple):
     text: str
     heads: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
-    figure: Figure | None = None
+    figure: Any = None  # of densityguide.plotting
 
 
 class Reading(NamedTuple):
