@@ -1,0 +1,101 @@
+"""A fixed grid by a solver of diffrax: a `lax.scan` over its public ``step``.
+
+No host callback, so programs can be cached and exported; the index of a step keys its probes and
+its noise; each step is checked for finiteness.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from densityguide.coordinates import Coordinates
+from densityguide.solve.method import Method
+from densityguide.solve.result import all_finite
+
+__all__ = ["integrate"]
+
+
+class _Stochastic(diffrax.AbstractTerm[Any, Any]):
+    """Drift and noise as one term, so that one network evaluation serves both."""
+
+    increment: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    brownian: Array
+
+    def vf(self, t: Any, y: Any, args: Any) -> Any:
+        raise NotImplementedError("stochastic terms are evaluated through vf_prod")
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return t1 - t0, self.brownian
+
+    def prod(self, vf: Any, control: Any) -> Any:
+        raise NotImplementedError("stochastic terms are evaluated through vf_prod")
+
+    def vf_prod(self, t: Any, y: Any, args: Any, control: Any) -> Any:
+        return self.increment(t, y, args, *control)
+
+
+def integrate(
+    method: Method,
+    knots: Array,
+    field: Callable[..., Any],
+    y0: Any,
+    *,
+    coordinates: Coordinates,
+    draw: Callable[[Array], Any],
+    watch: Callable[[Any], Any],
+    brownian: tuple[Array, tuple[int, ...]] | None,
+) -> tuple[Any, Array, Any, Any]:
+    """From the first knot to the last; arguments as of `densityguide.solve.stepping.solve`.
+
+    Returns ``(y, whether all steps were finite, watch(y) at the knots [n + 1], what each step
+    added to it [n])``; y is the last finite state.
+    """
+    field = coordinates.field(field) if brownian is None else coordinates.increment(field)
+    solver, steps = method.solver, knots.shape[0] - 1
+    stage_times = jnp.asarray(method.stage_times, knots.dtype)
+
+    def drawn(t: Array, place: tuple[Array, Array, Array]) -> Any:
+        step, t0, t1 = place
+        stage = jnp.argmin(jnp.abs(stage_times - (t - t0) / (t1 - t0)))
+        return draw(step * method.places + stage.astype(step.dtype))
+
+    def rates(t: Any, y: Any, place: tuple[Array, Array, Array]) -> Any:
+        return field(t, y, drawn(t, place))
+
+    def increments(
+        t: Array, y: Any, place: tuple[Array, Array, Array], dt: Array, dw: Array
+    ) -> Any:
+        return field(t, y, drawn(t, place), dt, dw)
+
+    def term(step: Array, width: Array) -> Any:
+        if brownian is None:
+            return diffrax.ODETerm(rates)
+        key, shape = brownian
+        normal = jax.random.normal(jax.random.fold_in(key, step), shape, knots.dtype)
+        return _Stochastic(increments, normal * jnp.sqrt(jnp.abs(width)))
+
+    def body(carry: Any, xs: tuple[Array, Array, Array]) -> tuple[Any, Any]:
+        y, state, fine, reached = carry
+        step, t0, t1 = xs
+        new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, xs, state, False)
+        fine = fine & all_finite(new)
+        new = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, y)
+        reached = jnp.where(fine, t1, reached)
+        return (new, state, fine, reached), watch(coordinates.leave(new, reached))
+
+    zero = jnp.zeros((), jnp.int32)
+    first = term(zero, knots[1] - knots[0])
+    start = coordinates.enter(y0, knots[0])
+    state = solver.init(first, knots[0], knots[1], start, (zero, knots[0], knots[1]))
+    xs = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
+    (y, _, fine, reached), path = lax.scan(body, (start, state, all_finite(y0), knots[0]), xs)
+    path = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), watch(y0), path)
+    moves = jax.tree.map(lambda a: jnp.diff(a, axis=0), path)
+    return coordinates.leave(y, reached), fine, path, moves
