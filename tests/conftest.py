@@ -3,6 +3,7 @@
 Subfolders, and modules that say ``X64 = False``, run in JAX's default float32.
 """
 
+import builtins
 from pathlib import Path
 
 import jax
@@ -46,3 +47,20 @@ def worlds():
     from oracles import world
 
     return world
+
+
+@pytest.fixture
+def hide(monkeypatch):
+    """``hide("torch")``: from here on the package is one that is not installed."""
+
+    def hide(package):
+        find = builtins.__import__
+
+        def hidden(name, *args, **kwargs):
+            if name.partition(".")[0] == package:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+            return find(name, *args, **kwargs)
+
+        monkeypatch.setattr(builtins, "__import__", hidden)
+
+    return hide

@@ -1,6 +1,5 @@
 """Figures are tested for what they draw, not for pixels."""
 
-import builtins
 import io
 
 import jax
@@ -174,15 +173,8 @@ def test_wrong_shapes_end_in_one_line(call, message):
     assert "\n" not in str(caught.value)
 
 
-def test_without_matplotlib_figures_say_so_and_pages_work(monkeypatch):
-    find = builtins.__import__
-
-    def hidden(name, *args, **kwargs):
-        if name.partition(".")[0] == "matplotlib":
-            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
-        return find(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", hidden)
+def test_without_matplotlib_figures_say_so_and_pages_work(hide):
+    hide("matplotlib")
     with pytest.raises(ValueError, match="plots") as caught:
         plotting.images(np.zeros((1, 1, 8, 8, 1)))
     assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from densityguide.cli.options import (
     Json,
     Latents,
     Model,
+    OutFile,
     Probes,
     Quantiles,
     Seed,
@@ -93,9 +94,7 @@ def density(
     solver: Solver = None,
     condition: Condition = None,
     probes: Probes = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the arrays, as .npz file.")
-    ] = None,
+    out: OutFile = None,
     as_json: Json = False,
 ) -> None:
     """Measure log p of your own samples, in nats and bits/dim."""
@@ -135,9 +134,7 @@ def align(
     steps: Steps = None,
     solver: Solver = None,
     condition: Condition = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the arrays, as .npz file.")
-    ] = None,
+    out: OutFile = None,
     as_json: Json = False,
 ) -> None:
     """Test whether moving the latent steers log p, with 95% intervals."""

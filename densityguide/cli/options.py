@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = ["DIAL", "Array", "Condition", "Count", "Draws", "Font", "Json", "Latents", "Model"]
-__all__ += ["Probes", "Quantiles", "Seed", "Solver", "Steps", "examples"]
+__all__ += ["OutFile", "Probes", "Quantiles", "Seed", "Solver", "Steps", "examples"]
 
 DIAL = ("0.3,0.4,0.5,0.6,0.7",)
 
@@ -75,6 +75,9 @@ Draws = Annotated[
 Array = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which array of an .npz file. [default: the only one, or x]"),
+]
+OutFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the arrays, as .npz file.")
 ]
 Font = Annotated[
     Path | None,

@@ -141,17 +141,8 @@ def test_damaged_run(run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_missing_extra(run, monkeypatch, tmp_path):
-    import builtins
-
-    original = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name.split(".")[0] == "fontTools":
-            raise ModuleNotFoundError("No module named 'fontTools'", name="fontTools")
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+def test_missing_extra(run, hide):
+    hide("fontTools")
     line = run("data", "emoji", "--font", __file__).line
     assert ".[train]" in line
 

@@ -8,8 +8,12 @@ import densityguide as dg
 from densityguide.solve import solver_named
 
 
-def noisy(noise, **options):
-    return dg.sample(world(), x(), noise=noise, key=key(), **options)
+def sampled(flow=world, **options):
+    return dg.sample(flow(), x(), **options)
+
+
+def noisy(noise, flow=world, **options):
+    return sampled(flow, noise=noise, key=key(), **options)
 
 
 MISUSES = {
@@ -21,8 +25,8 @@ MISUSES = {
     "probes-float": (lambda: dg.orthogonal(2.5), "probes must be an integer"),
     "distribution": (lambda: dg.hutchinson(2, "cauchy"), "'rademacher' or 'gaussian'"),
     "divergence-key": (lambda: dg.divergence(jnp.sin, x(), dg.hutchinson(2)), "needs key="),
-    "trace-key": (lambda: dg.sample(world(), x(), divergence=dg.hutchinson(2)), "needs key="),
-    "trace-type": (lambda: dg.sample(world(), x(), divergence=3), "divergence must be exact"),
+    "trace-key": (lambda: sampled(divergence=dg.hutchinson(2)), "needs key="),
+    "trace-type": (lambda: sampled(divergence=3), "divergence must be exact"),
     "no-trace": (lambda: dg.log_density(world(), x(), divergence=None), "needs a trace"),
     "large": (lambda: dg.log_density(wide(), jnp.ones(300)), "D = 300 is above 256"),
     # knots
@@ -41,25 +45,22 @@ MISUSES = {
     "budget-none": (lambda: dg.budget(), "exactly one"),
     "rate": (lambda: dg.rate(3.0), "rate needs a function"),
     "schedule": (lambda: dg.schedule([1.0, 2.0]), "schedule needs densityguide.knots"),
-    "guidance-type": (lambda: dg.sample(world(), x(), guidance=0.7), "guidance must come from"),
+    "guidance-type": (lambda: sampled(guidance=0.7), "guidance must come from"),
     "guidance-score": (
-        lambda: dg.sample(bare(), x(), guidance=dg.budget(1.0)),
+        lambda: sampled(bare, guidance=dg.budget(1.0)),
         "budget guidance needs a score",
     ),
     "guidance-path": (
-        lambda: dg.sample(scored(), x(), guidance=dg.quantile(0.7)),
+        lambda: sampled(scored, guidance=dg.quantile(0.7)),
         "needs a Gaussian path.*use budget, rate, schedule or target",
     ),
     "pinned-path": (
-        lambda: dg.sample(scored(), x(), guidance=dg.pinned(0.7)),
+        lambda: sampled(scored, guidance=dg.pinned(0.7)),
         "needs a Gaussian path.*use budget",
     ),
-    "calibration": (
-        lambda: dg.sample(world(), x(), guidance=dg.calibrated(0.7)),
-        "needs a calibration",
-    ),
+    "calibration": (lambda: sampled(guidance=dg.calibrated(0.7)), "needs a calibration"),
     "guidance-trace": (
-        lambda: dg.sample(world(), x(), guidance=dg.target(1.0), divergence=None),
+        lambda: sampled(guidance=dg.target(1.0), divergence=None),
         "target guidance needs a trace",
     ),
     "q-array": (lambda: dg.quantile(jnp.asarray([0.3, 0.5])), "one number.*jax.vmap"),
@@ -68,47 +69,35 @@ MISUSES = {
     "gain": (lambda: dg.target(1.0, gain=-3.0), "gain must not be negative"),
     "cap-array": (lambda: dg.quantile(0.5, cap=jnp.ones(2)), "cap must be one number"),
     "schedule-span": (
-        lambda: dg.sample(world(), x(), guidance=dg.schedule(dg.knots([0, 1], [0, 1]))),
+        lambda: sampled(guidance=dg.schedule(dg.knots([0, 1], [0, 1]))),
         "must span the flow's interval",
     ),
     # noise
     "form": (lambda: dg.noise.constant(0.3, form="heun"), "form must be one of stratonovich"),
     "band": (lambda: dg.noise.band(3.0, -3.0, 0.3), "must have start < stop"),
     "level": (lambda: dg.noise.constant(-0.3), "must not be negative"),
-    "noise-type": (lambda: dg.sample(world(), x(), noise=0.3, key=key()), "noise must be"),
-    "noise-key": (lambda: dg.sample(world(), x(), noise=dg.noise.constant(0.3)), "needs key="),
-    "noise-score": (
-        lambda: dg.sample(bare(), x(), noise=dg.noise.constant(0.3), key=key()),
-        "noise needs a score",
-    ),
+    "noise-type": (lambda: sampled(noise=0.3, key=key()), "noise must be"),
+    "noise-key": (lambda: sampled(noise=dg.noise.constant(0.3)), "needs key="),
+    "noise-score": (lambda: noisy(dg.noise.constant(0.3), bare), "noise needs a score"),
     "noise-adaptive": (
-        lambda: dg.sample(world(), x(), noise=dg.noise.constant(0.3), key=key(), rtol=1e-3),
+        lambda: noisy(dg.noise.constant(0.3), rtol=1e-3),
         "stochastic solves use a fixed grid",
     ),
     "noise-trace": (
-        lambda: dg.sample(
-            world(),
-            x(),
-            noise=dg.noise.constant(0.3, form="ito"),
-            key=key(),
-            divergence=None,
-        ),
+        lambda: noisy(dg.noise.constant(0.3, form="ito"), divergence=None),
         "the ito form of noise needs a trace",
     ),
     # solve
-    "steps": (lambda: dg.sample(world(), x(), steps=0), "integer of at least 1, got 0"),
-    "steps-float": (lambda: dg.sample(world(), x(), steps=4.0), "integer of at least 1, got 4.0"),
-    "both": (lambda: dg.sample(world(), x(), steps=4, rtol=1e-3), "pass one or the other"),
-    "max-steps": (lambda: dg.sample(world(), x(), max_steps=4), "belongs to adaptive solves"),
-    "adjoint": (lambda: dg.sample(world(), x(), rtol=1e-3, adjoint="both"), "'reverse' or"),
-    "solver": (lambda: dg.sample(world(), x(), solver="heun"), "explicit Runge-Kutta"),
-    "implicit": (lambda: dg.sample(world(), x(), solver=diffrax.Kvaerno3()), "Runge-Kutta"),
-    "euler": (
-        lambda: dg.sample(world(), x(), solver=diffrax.Euler(), rtol=1e-3),
-        "no error estimate",
-    ),
+    "steps": (lambda: sampled(steps=0), "integer of at least 1, got 0"),
+    "steps-float": (lambda: sampled(steps=4.0), "integer of at least 1, got 4.0"),
+    "both": (lambda: sampled(steps=4, rtol=1e-3), "pass one or the other"),
+    "max-steps": (lambda: sampled(max_steps=4), "belongs to adaptive solves"),
+    "adjoint": (lambda: sampled(rtol=1e-3, adjoint="both"), "'reverse' or"),
+    "solver": (lambda: sampled(solver="heun"), "explicit Runge-Kutta"),
+    "implicit": (lambda: sampled(solver=diffrax.Kvaerno3()), "Runge-Kutta"),
+    "euler": (lambda: sampled(solver=diffrax.Euler(), rtol=1e-3), "no error estimate"),
     "grid-function": (
-        lambda: dg.sample(world(), x(), grid=lambda a, b, n: jnp.linspace(b, a, n + 1)),
+        lambda: sampled(grid=lambda a, b, n: jnp.linspace(b, a, n + 1)),
         "grid must move from the prior's end",
     ),
     "solver-name": (lambda: solver_named("rk4"), "unknown solver 'rk4': choose one of"),
@@ -122,15 +111,15 @@ MISUSES = {
         lambda: noisy(dg.noise.constant(0.3, form="ito"), solver=diffrax.Heun()),
         "Heun does not converge to the Ito solution.*diffrax.Euler",
     ),
-    "solver-class": (lambda: dg.sample(world(), x(), solver=diffrax.Tsit5), "add parentheses"),
-    "tolerance": (lambda: dg.sample(world(), x(), rtol=-1e-3), "rtol must be positive"),
-    "atol": (lambda: dg.sample(world(), x(), rtol=1e-3, atol=0.0), "atol must be positive"),
+    "solver-class": (lambda: sampled(solver=diffrax.Tsit5), "add parentheses"),
+    "tolerance": (lambda: sampled(rtol=-1e-3), "rtol must be positive"),
+    "atol": (lambda: sampled(rtol=1e-3, atol=0.0), "atol must be positive"),
     "max-steps-zero": (
-        lambda: dg.sample(world(), x(), rtol=1e-3, max_steps=0),
+        lambda: sampled(rtol=1e-3, max_steps=0),
         "max_steps must be an integer of at least 1",
     ),
-    "grid-shape": (lambda: dg.sample(world(), x(), grid=[1.0]), "at least two knots"),
-    "grid-steps": (lambda: dg.sample(world(), x(), grid=[-4.0, 3.0], steps=2), "drop steps="),
-    "grid-order": (lambda: dg.sample(world(), x(), grid=[-4, 3, 2, 3]), "must move from"),
-    "grid-ends": (lambda: dg.sample(world(), x(), grid=[-9.0, 3.0]), "must run from -4 to 3"),
+    "grid-shape": (lambda: sampled(grid=[1.0]), "at least two knots"),
+    "grid-steps": (lambda: sampled(grid=[-4.0, 3.0], steps=2), "drop steps="),
+    "grid-order": (lambda: sampled(grid=[-4, 3, 2, 3]), "must move from"),
+    "grid-ends": (lambda: sampled(grid=[-9.0, 3.0]), "must run from -4 to 3"),
 }

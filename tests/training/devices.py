@@ -4,6 +4,7 @@ Usage: python devices.py FOLDER; started by test_trainer.py, since devices are c
 process.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -13,21 +14,11 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
 import jax
 import numpy as np
+from tiny import TINY
 
-from densityguide.training import from_dict, train
+from densityguide.training import train
 
-config = from_dict(
-    {
-        "name": "tiny",
-        "data": "digits8",
-        "preview": 0,
-        "model": {"kind": "mlp", "fields": {"width": 16, "depth": 1, "embedding": 16}},
-        "loss": {"adapt": 0.5},
-        "optimiser": {"steps": 6, "batch": 8, "warmup": 2, "decay": 3},
-        "checkpoint_steps": 2,
-        "log_steps": 1,
-    }
-)
+config = dataclasses.replace(TINY, log_steps=1)
 folder, two = Path(sys.argv[1]), jax.local_devices()
 assert len(two) == 2
 alone = train(config, folder / "one", devices=two[:1], progress=False)

@@ -11,27 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import TINY
 
 import densityguide as dg
 from densityguide.models import pretrained
-from densityguide.training import export, from_dict, train
+from densityguide.training import export, train
 from densityguide.training.loss import kept_labels
 from densityguide.training.optimiser import learning_rate
 from densityguide.training.progress import shown
 from densityguide.training.step import indices, initial_state
-
-TINY = from_dict(
-    {
-        "name": "tiny",
-        "data": "digits8",
-        "preview": 0,
-        "model": {"kind": "mlp", "fields": {"width": 16, "depth": 1, "embedding": 16}},
-        "loss": {"adapt": 0.5},
-        "optimiser": {"steps": 6, "batch": 8, "warmup": 2, "decay": 3},
-        "checkpoint_steps": 2,
-        "log_steps": 2,
-    }
-)
 
 
 def same(a, b):
