@@ -13,7 +13,7 @@ With ``x = alpha x0 + sigma eps``, score ``s`` and velocity ``u`` per unit log-S
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,8 @@ __all__ = ["Prediction", "check", "convert", "score_from", "score_to"]
 Prediction = Literal["noise", "data", "v", "score", "velocity"]
 
 
-def check(prediction: str, path: Path) -> None:
-    """Raise unless ``prediction`` is known and makes sense on ``path``."""
+def check(prediction: str, path: Path) -> Prediction:
+    """``prediction`` itself; ValueError unless it is known and makes sense on ``path``."""
     known = get_args(Prediction)
     require(
         prediction in known, f"prediction must be one of {', '.join(known)}, got {prediction!r}"
@@ -39,6 +39,7 @@ def check(prediction: str, path: Path) -> None:
         f"prediction 'v' needs the variance preserving path, got {path.name}: "
         "use 'velocity' on the linear path, or convert the output to 'noise'",
     )
+    return cast(Prediction, prediction)
 
 
 def _clock_rate(clock: Callable[[Array], Array], log_snr: Array) -> Array:

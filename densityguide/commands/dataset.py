@@ -28,7 +28,7 @@ def _ours(path: Path) -> bool:
 def build(
     name: str,
     out: Path,
-    font: str | os.PathLike | None,
+    font: str | os.PathLike[str] | None,
     shape: Sequence[int] = (),
 ) -> None:
     """Write ``out`` and print count, shape, levels, checksum and licence. ``name`` is one of
@@ -36,8 +36,8 @@ def build(
     folder.check_file(out, ours=_ours)
     with needs_train(f"the data set {name}"):
         built = data.load(name, font, shape, memory=math.inf)
-    arrays = {
-        "train": built.train,
+    parts = {
+        "train": built.train[:],
         "heldout": built.heldout,
         "labels": built.labels,
         "heldout_labels": built.heldout_labels,
@@ -45,7 +45,7 @@ def build(
         "checksum": np.asarray(built.checksum),
         "licence": np.asarray(built.licence),
     }
-    arrays = {key: value for key, value in arrays.items() if value is not None}
+    arrays = {key: value for key, value in parts.items() if value is not None}
     folder.write(out.parent, {out.name: lambda path: folder.write_npz(path, arrays)})
     kind = "images" if built.levels else "points"
     print(f"{built.name}: {len(built.train)} training and {len(built.heldout)} held-out {kind}")

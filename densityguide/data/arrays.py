@@ -16,7 +16,7 @@ __all__ = ["read"]
 HELP = "save uint8 images [N, H, W, C] or float32 points [N, D] as array 'images'"
 
 
-def read(path: str | os.PathLike) -> dict[str, Any]:
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The parts of a `Dataset` in an npz file.
 
     Either `images` (and `labels`), of which about 5 % are held out by their bytes, or `train` and

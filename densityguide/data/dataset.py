@@ -54,7 +54,7 @@ def checksum(images: np.ndarray) -> str:
 
 def load(
     name: str,
-    font: str | os.PathLike | None = None,
+    font: str | os.PathLike[str] | None = None,
     shape: Sequence[int] = (),
     memory: float = 1024.0,
 ) -> Dataset:
@@ -85,7 +85,7 @@ def load(
     raise ValueError(f"expected a data set, an npz file or a folder, got {name!r}: {hint}")
 
 
-def _built_in(name: str, font: str | os.PathLike | None) -> Dataset:
+def _built_in(name: str, font: str | os.PathLike[str] | None) -> Dataset:
     labels: Any = None
     if name == "emoji32":
         images, groups = emoji.read(font)

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ LICENCE = "SIL Open Font License 1.1 (Noto Color Emoji, Google)"
 SKIN_TONES = range(0x1F3FB, 0x1F400)
 INVISIBLE = {0x200D, 0xFE0F, 0xFE0E}  # zero-width joiner and variation selectors
 # One drawing, two spellings: the single code point takes one skin tone, the sequence takes two.
-SPELLINGS = {
+SPELLINGS: dict[tuple[int, ...], tuple[int, ...]] = {
     (0x1F48F,): (0x1F9D1, 0x2764, 0x1F48B, 0x1F9D1),
     (0x1F491,): (0x1F9D1, 0x2764, 0x1F9D1),
     (0x1F46B,): (0x1F469, 0x1F91D, 0x1F468),
@@ -31,7 +32,7 @@ SPELLINGS = {
 }
 
 
-def find_font(font: str | os.PathLike | None = None) -> Path:
+def find_font(font: str | os.PathLike[str] | None = None) -> Path:
     """Path of the font file; FileNotFoundError with advice when there is none."""
     path = Path(font) if font is not None else Path(FONT)
     if not path.is_file():
@@ -54,7 +55,7 @@ def held_out(group: tuple[int, ...], fraction: float = 0.05) -> bool:
     return int.from_bytes(digest[:8], "big") / 2.0**64 < fraction
 
 
-def _sequences(font) -> dict[str, tuple[int, ...]]:
+def _sequences(font: Any) -> dict[str, tuple[int, ...]]:
     """Glyph name -> code points, by expanding the ligatures of the GSUB table to a fixed point."""
     known: dict[str, tuple[int, ...]] = {}
     for code, name in sorted(font.getBestCmap().items()):
@@ -92,7 +93,7 @@ def _draw(png: bytes, size: int) -> np.ndarray:
 
 
 def read(
-    font: str | os.PathLike | None = None, size: int = 32
+    font: str | os.PathLike[str] | None = None, size: int = 32
 ) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """Unique images uint8 [N, size, size, 3] and their groups, in glyph order.
 

@@ -22,7 +22,7 @@ __all__ = ["Files", "decode", "read"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
-def decode(path: str | os.PathLike, shape: Sequence[int]) -> np.ndarray:
+def decode(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray:
     """The picture as uint8 [H, W, C], C = 1 (grey) or 3: the largest centred part of the wanted
     proportions, scaled by Lanczos' filter; transparent pixels on white, turned as its camera says.
 
@@ -75,7 +75,7 @@ def _classes(folder: Path, paths: Sequence[Path]) -> np.ndarray | None:
     return np.asarray([names.index(parent) for parent in parents], np.int32)
 
 
-def read(folder: str | os.PathLike, shape: Sequence[int], memory: float) -> dict[str, Any]:
+def read(folder: str | os.PathLike[str], shape: Sequence[int], memory: float) -> dict[str, Any]:
     """The parts of a `Dataset`: all pictures below `folder`, about 5 % of them held out.
 
     Sub-folders, if all pictures lie in some, are classes. Beyond `memory` MiB of pixels the

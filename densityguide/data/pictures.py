@@ -34,7 +34,9 @@ def points(values: np.ndarray, side: int = 240, reach: float = 1.3) -> np.ndarra
     return np.rint(255.0 * (1.0 - np.minimum(counts / full, 1.0))).astype(np.uint8)[..., None]
 
 
-def save(path: str | os.PathLike, image: np.ndarray, levels: int = 256, factor: int = 1) -> None:
+def save(
+    path: str | os.PathLike[str], image: np.ndarray, levels: int = 256, factor: int = 1
+) -> None:
     """Write a PNG of an image uint8 [H, W, C], values 0 .. levels - 1, C = 1 or 3, each pixel as
     `factor` x `factor` of the file's; whole or not at all."""
     from PIL import Image

@@ -39,14 +39,14 @@ class Card:
     evaluation: dict[str, Any] = field(default_factory=dict)
 
 
-def write(path: str | os.PathLike, card: Card) -> None:
+def write(path: str | os.PathLike[str], card: Card) -> None:
     """Write the card as JSON, replacing the file in one step."""
     temporary = Path(f"{path}.part")
     temporary.write_text(json.dumps(dataclasses.asdict(card), indent=1) + "\n")
     temporary.replace(path)
 
 
-def read(path: str | os.PathLike) -> Card:
+def read(path: str | os.PathLike[str]) -> Card:
     """The card in a JSON file; FileNotFoundError without one, ValueError for a damaged one."""
     path = Path(path)
     if not path.is_file():

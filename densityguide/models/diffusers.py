@@ -46,7 +46,7 @@ LEVELS = 256
 
 
 def from_diffusers(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     *,
     condition: Any = None,
     log_snr: tuple[ArrayLike, ArrayLike] | None = None,
@@ -74,7 +74,7 @@ def from_diffusers(
     _engine()
     parts = components(Path(folder))
     config = read_json(parts["network"] / "config.json")
-    kind = config.get("_class_name")
+    kind: Any = config.get("_class_name")
     require(
         kind in KINDS,
         f"unknown network {kind!r} in {parts['network']}: expected one of {', '.join(KINDS)}",
@@ -82,10 +82,10 @@ def from_diffusers(
     schedule = _schedule(
         read_json(parts["scheduler"] / "scheduler_config.json"), parts["scheduler"]
     )
-    size = shape or config.get("sample_size")
+    size: Any = shape or config.get("sample_size")
     require(size is not None, f"{parts['network']} names no sample size: pass shape=(H, W)")
     size = (size, size) if isinstance(size, int) else tuple(size)
-    channels = config.get("in_channels")
+    channels: Any = config.get("in_channels")
     require(isinstance(channels, int), f"{parts['network']} names no in_channels: copy it again")
     condition = _condition(kind, config, condition)
     function, params = _network(parts["network"], kind)
@@ -106,7 +106,7 @@ def from_diffusers(
     )
 
 
-def image_decoder(folder: str | os.PathLike) -> Callable[[Array], np.ndarray] | None:
+def image_decoder(folder: str | os.PathLike[str]) -> Callable[[Array], np.ndarray] | None:
     """Latents [N, H, W, C] -> uint8 images [N, H', W', 3] by the pipeline's ``AutoencoderKL``;
     None if it has none. Raises as `from_diffusers`."""
     engine = _engine()
@@ -118,7 +118,9 @@ def image_decoder(folder: str | os.PathLike) -> Callable[[Array], np.ndarray] | 
     require(kind == "AutoencoderKL", f"unknown decoder {kind!r} in {part}: expected AutoencoderKL")
     vae = _load(engine.diffusers.AutoencoderKL, part)
 
-    class Decode(engine.torch.nn.Module):
+    module: Any = engine.torch.nn.Module
+
+    class Decode(module):  # type: ignore[misc]  # a base that mypy need not have installed
         def __init__(self) -> None:
             super().__init__()
             self.vae = vae
@@ -178,7 +180,7 @@ def _engine() -> _Engine:
 def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Path, clock, prediction and range that a scheduler's config stands for."""
     name = str(config.get("_class_name"))
-    scheduler = getattr(_engine().diffusers, name, None)
+    scheduler: Any = getattr(_engine().diffusers, name, None)
     known = name.startswith("FlowMatch") or ("beta_schedule" in config)
     require(
         scheduler is not None and known and config.get("timestep_type") != "continuous",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -36,12 +37,12 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, embedding):
+    def __call__(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
         width, zeros = x.shape[-1], nn.initializers.zeros
         modulation = nn.Dense(6 * width, dtype=self.dtype, kernel_init=zeros, name="modulation")
         shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(modulation(embedding), 6)
 
-        def norm(name):
+        def norm(name: str) -> nn.LayerNorm:
             return nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32, name=name)
 
         hidden = (norm("norm1")(x) * (1 + scale1) + shift1).astype(self.dtype)
@@ -80,7 +81,9 @@ class DiT(nn.Module):
             )
 
     @nn.compact
-    def __call__(self, x, log_snr, label=None):
+    def __call__(
+        self, x: jax.Array, log_snr: jax.Array, label: jax.Array | None = None
+    ) -> jax.Array:
         self.check(x.shape)
         dtype, zeros = self.dtype, nn.initializers.zeros
         embedding = Embedding(self.embedding, self.classes, dtype, name="time")(log_snr, label)

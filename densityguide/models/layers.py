@@ -30,7 +30,7 @@ class Embedding(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, log_snr, label=None):
+    def __call__(self, log_snr: jax.Array, label: jax.Array | None = None) -> jax.Array:
         if (label is not None) and not self.classes:
             raise ValueError(
                 "expected no label, the network has classes=0: build it with classes=K for labels"
@@ -55,7 +55,9 @@ class GroupNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x, scale=None, shift=None):
+    def __call__(
+        self, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
+    ) -> jax.Array:
         channels = x.shape[-1]
         flat = x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(-1, channels)
         # Sums per channel first, groups second: the long reduction keeps channels contiguous.
@@ -86,7 +88,7 @@ class Attention(nn.Module):
     fresh: bool = True
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         tokens, channels = x.shape
         qkv = nn.Dense(3 * channels, use_bias=False, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.moveaxis(qkv.reshape(tokens, 3, self.heads, -1), 1, 0)

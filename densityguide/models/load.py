@@ -13,7 +13,7 @@ from jax import Array
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from densityguide import clocks, paths
+from densityguide import clocks, paths, predictions
 from densityguide.data.transforms import Dequantise
 from densityguide.flows import Calibration, Flow, diffusion
 from densityguide.models import pretrained
@@ -21,7 +21,7 @@ from densityguide.models import pretrained
 __all__ = ["load", "save_calibration"]
 
 
-def load(name_or_folder: str | os.PathLike) -> Flow:
+def load(name_or_folder: str | os.PathLike[str]) -> Flow:
     """The flow of a shipped model ("emoji32", "digits8") or of an exported training run.
 
     Its data transform and, where the folder has one, its calibration come attached. A network with
@@ -37,12 +37,13 @@ def load(name_or_folder: str | os.PathLike) -> Flow:
     # log-SNR, whatever it predicts.
     velocity = card.prediction == "velocity"
     levels = card.transform["levels"]
+    path = getattr(paths, card.path)()
     flow = diffusion(
         _InFlowTime(module) if velocity else module,
         params=params,
         clock=clocks.flow_time if velocity else clocks.log_snr,
-        path=getattr(paths, card.path)(),
-        prediction=card.prediction,
+        path=path,
+        prediction=predictions.check(card.prediction, path),
         log_snr=card.log_snr,
         shape=card.shape,
         transform=Dequantise(levels) if levels else None,
@@ -60,7 +61,7 @@ class _InFlowTime:
         return self.module.apply(params, x, log_snr, *condition)
 
 
-def save_calibration(folder: str | os.PathLike, calibration: Calibration) -> None:
+def save_calibration(folder: str | os.PathLike[str], calibration: Calibration) -> None:
     """Write a calibration beside a model's weights, whole or not at all."""
     path = Path(folder) / "calibration.safetensors"
     part = path.with_suffix(".part")

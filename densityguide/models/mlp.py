@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from densityguide.models.layers import Embedding
@@ -22,7 +23,9 @@ class MLP(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, log_snr, label=None):
+    def __call__(
+        self, x: jax.Array, log_snr: jax.Array, label: jax.Array | None = None
+    ) -> jax.Array:
         embedding = Embedding(self.embedding, self.classes, self.dtype, name="time")(log_snr, label)
         hidden = nn.Dense(self.width, dtype=self.dtype, name="input")(x.reshape(-1))
         for i in range(self.depth):

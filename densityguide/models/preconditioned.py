@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from densityguide.networks import preconditioned
@@ -20,6 +21,8 @@ class Preconditioned(nn.Module):
     sigma_data: float = 0.5
 
     @nn.compact
-    def __call__(self, x, log_snr, label=None):
+    def __call__(
+        self, x: jax.Array, log_snr: jax.Array, label: jax.Array | None = None
+    ) -> jax.Array:
         inner = lambda x: self.inner(x, log_snr, label)  # noqa: E731
         return preconditioned(inner, x, jnp.exp(-0.5 * log_snr), self.sigma_data)

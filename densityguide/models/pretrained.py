@@ -26,7 +26,7 @@ def names() -> list[str]:
     return sorted(p.parent.name for p in FOLDER.glob("*/card.json"))
 
 
-def folder_of(name_or_folder: str | os.PathLike) -> Path:
+def folder_of(name_or_folder: str | os.PathLike[str]) -> Path:
     """Folder of a shipped model or an exported run; ValueError naming the nearest known name."""
     if not str(name_or_folder).strip():  # which Path takes for the current folder
         known = ", ".join(names())
@@ -48,7 +48,7 @@ def folder_of(name_or_folder: str | os.PathLike) -> Path:
     raise ValueError(f"unknown model {str(name_or_folder)!r}: {hint}")
 
 
-def load(name_or_folder: str | os.PathLike) -> tuple[nn.Module, Any, Card]:
+def load(name_or_folder: str | os.PathLike[str]) -> tuple[nn.Module, Any, Card]:
     """(module, params, card); `module.apply(params, x, log_snr)` acts on one sample.
 
     ValueError or FileNotFoundError, one line, for an unknown name or damaged files.
@@ -68,10 +68,10 @@ def load(name_or_folder: str | os.PathLike) -> tuple[nn.Module, Any, Card]:
             f"fields are damaged ({reason}): export the model again"
         ) from None
 
-    def shapes(tree):
-        return jax.tree.map(lambda leaf: leaf.shape, tree)
+    def shapes(tree: Any) -> Any:
+        return jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)]
 
-    if jax.tree.structure(wanted) != jax.tree.structure(params) or shapes(wanted) != shapes(params):
+    if shapes(wanted) != shapes(params):
         raise ValueError(
             f"expected the parameters of the card's {card.network['kind']}, "
             f"{folder / 'weights.safetensors'} holds others: export the model again"

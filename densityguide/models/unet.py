@@ -40,7 +40,7 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, embedding):
+    def __call__(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
         zeros = nn.initializers.zeros
         hidden = nn.silu(GroupNorm(name="norm1")(x))
         hidden = nn.Conv(self.width, (3, 3), dtype=self.dtype, name="conv1")(hidden)
@@ -92,12 +92,14 @@ class UNet(nn.Module):
             )
 
     @nn.compact
-    def __call__(self, x, log_snr, label=None):
+    def __call__(
+        self, x: jax.Array, log_snr: jax.Array, label: jax.Array | None = None
+    ) -> jax.Array:
         self.check(x.shape)
         channels, dtype = x.shape[-1], self.dtype
         embedding = Embedding(self.embedding, self.classes, dtype, name="time")(log_snr, label)
 
-        def attend(hidden, name):
+        def attend(hidden: jax.Array, name: str) -> jax.Array:
             height, width, count = hidden.shape
             tokens = GroupNorm(name=f"{name}_norm")(hidden).reshape(height * width, count)
             mixed = Attention(self.heads, dtype, name=name)(tokens)

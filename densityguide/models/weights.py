@@ -16,12 +16,12 @@ __all__ = ["read", "sha256", "write"]
 STORAGE = {"float16": np.float16, "float32": np.float32}
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def write(path: str | os.PathLike, params: Any, storage: str = "float16") -> str:
+def write(path: str | os.PathLike[str], params: Any, storage: str = "float16") -> str:
     """Write nested dicts of arrays; returns the file's SHA-256.
 
     ValueError for a storage type other than float16 and float32, and for values that are not
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike, params: Any, storage: str = "float16") -> str
     return sha256(path)
 
 
-def read(path: str | os.PathLike, checksum: str | None = None) -> Any:
+def read(path: str | os.PathLike[str], checksum: str | None = None) -> Any:
     """Nested dicts of float32 arrays, whatever the storage.
 
     FileNotFoundError without the file; ValueError for a damaged one, or one whose SHA-256 is not

@@ -16,12 +16,12 @@ from densityguide.training.config import Config, from_dict, to_dict
 __all__ = ["latest_step", "read_run", "require_same_data", "restore", "save", "write_config"]
 
 
-def _manager(out: str | os.PathLike) -> ocp.CheckpointManager:
+def _manager(out: str | os.PathLike[str]) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     return ocp.CheckpointManager(Path(out).resolve() / "checkpoints", options=options)
 
 
-def latest_step(out: str | os.PathLike) -> int | None:
+def latest_step(out: str | os.PathLike[str]) -> int | None:
     """Newest complete checkpoint of the run, None without one."""
     folder = Path(out) / "checkpoints"
     steps = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
@@ -33,7 +33,7 @@ def _held(state: Any) -> dict[str, Any]:
     return {name: part for name, part in state._asdict().items() if jax.tree.leaves(part)}
 
 
-def save(out: str | os.PathLike, state: Any) -> None:
+def save(out: str | os.PathLike[str], state: Any) -> None:
     """Write `state` under its step; replaces nothing, keeps the newest two."""
     step = int(state.step)
     with _manager(out) as manager:
@@ -42,7 +42,7 @@ def save(out: str | os.PathLike, state: Any) -> None:
             manager.wait_until_finished()
 
 
-def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
+def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:
     """The newest checkpoint as a state shaped like `like`; ValueError for another network."""
     step = latest_step(out)
     if step is None:
@@ -74,7 +74,7 @@ def restore(out: str | os.PathLike, like: Any, config: Config) -> Any:
     return like._replace(**values)
 
 
-def require_same_data(record: dict, dataset: Dataset) -> None:
+def require_same_data(record: dict[str, Any], dataset: Dataset) -> None:
     """ValueError unless the run of `record` was trained on this very data."""
     theirs, ours = record["data"]["checksum"], dataset.checksum
     if theirs != ours:
@@ -84,7 +84,7 @@ def require_same_data(record: dict, dataset: Dataset) -> None:
         )
 
 
-def write_config(out: str | os.PathLike, config: Config, dataset: Dataset) -> None:
+def write_config(out: str | os.PathLike[str], config: Config, dataset: Dataset) -> None:
     """config.json: the configuration and what the data was."""
     record = {
         "config": to_dict(config),
@@ -103,7 +103,7 @@ def write_config(out: str | os.PathLike, config: Config, dataset: Dataset) -> No
     temporary.replace(Path(out) / "config.json")
 
 
-def read_run(out: str | os.PathLike) -> tuple[Config, dict]:
+def read_run(out: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:
     """(configuration, record) of a run folder."""
     path = Path(out) / "config.json"
     if not path.is_file():

@@ -104,11 +104,11 @@ def _check_values(config: Config) -> Config:
             value = getattr(section, key, 1)
             if not value > 0:
                 raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
-    shares = {"ema": config.optimiser, "b2": config.optimiser}
+    shares: dict[str, Optimiser | Loss] = {"ema": config.optimiser, "b2": config.optimiser}
     shares |= {"proposal_share": config.loss, "weighting_share": config.loss}
     shares |= {"label_drop": config.loss, "adapt": config.loss}
-    for key, section in shares.items():
-        value = getattr(section, key)
+    for key, table in shares.items():
+        value = getattr(table, key)
         if not 0 <= value < 1:
             raise ValueError(f"expected {key} in [0, 1), got {value}: set a share")
     for key in ("warmup", "decay"):

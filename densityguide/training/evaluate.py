@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from densityguide.paths import Path
-from densityguide.predictions import convert
+from densityguide.predictions import check, convert
 from densityguide.training.linear import fit_linear
 from densityguide.training.loss import clock_of, noised
 
@@ -39,7 +39,7 @@ def denoising_report(
     flat = truth.reshape(len(truth), -1)
 
     @jax.jit
-    def network(x, level):
+    def network(x: jax.Array, level: jax.Array) -> jax.Array:
         return jax.lax.map(lambda one: denoise(one, level), x, batch_size=64)
 
     rows = []
@@ -58,14 +58,20 @@ def denoising_report(
 
 
 def denoising_report_of(
-    apply: Callable[..., jax.Array], params: Any, path: Path, prediction: str, *args, **options
+    apply: Callable[..., Any],
+    params: Any,
+    path: Path,
+    prediction: str,
+    *args: Any,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """`denoising_report` for a network with the given prediction; further arguments as there."""
 
-    def denoise(x, log_snr):
+    source, clock = check(prediction, path), clock_of(prediction)
+
+    def denoise(x: jax.Array, log_snr: jax.Array) -> jax.Array:
         out = apply(params, x, log_snr)
-        clock = clock_of(prediction)
-        return convert(out, x, log_snr, path=path, source=prediction, target="data", clock=clock)
+        return convert(out, x, log_snr, path=path, source=source, target="data", clock=clock)
 
     return denoising_report(denoise, path, *args, **options)
 

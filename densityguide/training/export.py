@@ -14,6 +14,7 @@ import numpy as np
 from densityguide import data
 from densityguide.calibration import calibrate
 from densityguide.divergence import exact, orthogonal
+from densityguide.errors import present
 from densityguide.models import card as cards
 from densityguide.models import weights
 from densityguide.models.build import build, size
@@ -28,7 +29,7 @@ from densityguide.training.trainer import load_data
 __all__ = ["averaged", "export", "figures"]
 
 
-def averaged(run: str | os.PathLike) -> tuple[Config, dict, TrainState]:
+def averaged(run: str | os.PathLike[str]) -> tuple[Config, dict[str, Any], TrainState]:
     """(configuration, record, newest state) of a run folder; the weights to use are `state.ema`."""
     config, record = checkpoints.read_run(run)
     like = initial_state(config, tuple(record["data"]["shape"]))
@@ -54,7 +55,7 @@ def figures(
     module = build(config.model.kind, config.model.fields)
     key_train, key_heldout, key_noise, key_draw = jax.random.split(key, 4)
 
-    def as_seen(samples, key):
+    def as_seen(samples: Any, key: jax.Array) -> jax.Array:
         samples = jnp.asarray(samples)
         return samples if dataset.transform is None else dataset.transform(samples, key)
 
@@ -85,15 +86,15 @@ def figures(
 
 
 def export(
-    run: str | os.PathLike,
-    out: str | os.PathLike,
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
     storage: str = "float16",
     description: str = "",
     command: str = "",
     samples: int = 64,
     calibration: int = 64,
-    font: str | os.PathLike | None = None,
+    font: str | os.PathLike[str] | None = None,
 ) -> cards.Card:
     """Write weights.safetensors, card.json and calibration.safetensors from the newest
     checkpoint of `run` (no calibration if its count of samples is 0).
@@ -137,5 +138,5 @@ def export(
         flow = load(out)
         trace = exact() if flow.is_small else orthogonal(2)
         flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
-        save_calibration(out, flow.calibration)
+        save_calibration(out, present(flow.calibration))
     return card

@@ -48,12 +48,11 @@ def levels(
     """The proposal that log-SNR is drawn from and the weighting w the loss is an average over."""
     low, high = loss.log_snr
 
-    def make(share):
+    def make(share: float) -> NoiseLevels:
         return NoiseLevels(low, high, loss.centre, loss.scale, share)
 
-    proposal = make(loss.proposal_share)
-    if histogram is not None:
-        proposal = Adapted(proposal, loss.adapt, histogram)
+    fixed = make(loss.proposal_share)
+    proposal = fixed if histogram is None else Adapted(fixed, loss.adapt, histogram)
     return proposal, make(0.0 if loss.weighting == "likelihood" else loss.weighting_share)
 
 
@@ -139,13 +138,13 @@ def draws_of(
 
 
 def weighted_errors(
-    apply: Callable[..., jax.Array], params: Any, x0: jax.Array, draws: Draws, loss: Loss
+    apply: Callable[..., Any], params: Any, x0: jax.Array, draws: Draws, loss: Loss
 ) -> jax.Array:
     """w / q mean_d |apply(params, x, log_snr) - target|^2 per sample [B], the error rescaled to
     that of `error_of(loss)`."""
     path = path_of(loss.path)
 
-    def one(x0, eps, log_snr, *label):
+    def one(x0: jax.Array, eps: jax.Array, log_snr: jax.Array, *label: jax.Array) -> jax.Array:
         out = apply(params, noised(path, x0, eps, log_snr), log_snr, *label)
         error = out - target(path, loss.prediction, x0, eps, log_snr)
         return jnp.mean(jnp.square(error))
@@ -163,7 +162,7 @@ def weighted_errors(
 
 
 def denoising_loss(
-    apply: Callable[..., jax.Array],
+    apply: Callable[..., Any],
     params: Any,
     x0: jax.Array,
     key: jax.Array,

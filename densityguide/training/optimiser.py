@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from densityguide.training.config import Optimiser
 
 __all__ = ["learning_rate", "moving_average", "optimiser"]
 
 
-def learning_rate(config: Optimiser):
+def learning_rate(config: Optimiser) -> Callable[[ArrayLike], jax.Array]:
     """step -> rate: linear warm-up, constant, cosine to zero over the last `decay` steps."""
 
-    def rate(step):
+    def rate(step: ArrayLike) -> jax.Array:
         step = jnp.asarray(step, jnp.float32)
         warm = jnp.minimum(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
         late = (step - (config.steps - config.decay)) / max(config.decay, 1)

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import data, paths
+from densityguide import data, paths, predictions
 from densityguide.data import pictures
 from densityguide.models.build import build
-from densityguide.predictions import score_from
 from densityguide.training.config import Config
 from densityguide.training.loss import clock_of, path_of
 
@@ -41,13 +40,13 @@ def preview(
     size = (high - low) / steps
     told = () if labels is None else (labels,)
 
-    def scores(x, t):
+    def scores(x: jax.Array, t: jax.Array) -> jax.Array:
         return jax.vmap(lambda x, *label: score(x, t, *label))(x, *told)
 
-    def velocity(x, t):
+    def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
         return path.drift(t) * x + 0.5 * path.sigma(t) ** 2 * scores(x, t)
 
-    def step(x, index):
+    def step(x: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
         t = low + size * index
         first = velocity(x, t)
         second = velocity(x + size * first, t + size)
@@ -71,10 +70,13 @@ def draw(
     are their classes."""
     path, module = path_of(config.loss.path), build(config.model.kind, config.model.fields)
 
-    def score(x, log_snr, *label):
-        out = module.apply(params, x, log_snr, *label)
-        kind = config.loss.prediction
-        return score_from(out, x, log_snr, path=path, prediction=kind, clock=clock_of(kind))
+    kind = predictions.check(config.loss.prediction, path)
+
+    def score(x: jax.Array, log_snr: jax.Array, *label: jax.Array) -> jax.Array:
+        out: Any = module.apply(params, x, log_snr, *label)
+        return predictions.score_from(
+            out, x, log_snr, path=path, prediction=kind, clock=clock_of(kind)
+        )
 
     return preview(score, path, config.loss.log_snr, shape, key, count, steps, labels)
 
@@ -82,16 +84,21 @@ def draw(
 _draw = jax.jit(draw, static_argnames=("config", "shape", "count", "steps"))
 
 
-def picture(file: str | os.PathLike, config: Config, params: Any, dataset: data.Dataset) -> None:
+def picture(
+    file: str | os.PathLike[str], config: Config, params: Any, dataset: data.Dataset
+) -> None:
     """Write samples as PNG: the same latents at each call, so that one sees them become clear; with
     classes, one class a column, the last column without. Nothing for data that cannot be shown, or
     with `config.preview` 0."""
-    images = bool(dataset.levels) and dataset.shape[-1] in (1, 3)
-    if not config.preview or not (images or dataset.shape == (2,)):
+    transform = dataset.transform
+    shown = dataset.shape == (2,) if transform is None else dataset.shape[-1] in (1, 3)
+    if not (config.preview and shown):
         return
     classes = config.model.fields.get("classes", 0)
     columns = classes + 1 if classes else 8
-    count = columns * -(-config.preview // columns) if images else 64 * config.preview
+    count = columns * -(-config.preview // columns)
+    if transform is None:
+        count = 64 * config.preview
     labels = None
     if classes:
         turn = jnp.arange(count) % (classes + 1)
@@ -100,10 +107,10 @@ def picture(file: str | os.PathLike, config: Config, params: Any, dataset: data.
     drawn = _draw(config, params, dataset.shape, key, count, 25, labels)
     file = Path(file)
     file.parent.mkdir(exist_ok=True)
-    if images:
-        whole = np.asarray(dataset.transform.inverse(drawn))
+    if transform is None:
+        pictures.save(file, pictures.points(drawn))
+    else:
+        whole = np.asarray(transform.inverse(drawn))
         factor = max(1, 64 // max(dataset.shape[:2]))
         tiled = pictures.grid(whole, columns, gap=1, fill=dataset.levels - 1)
         pictures.save(file, tiled, dataset.levels, factor)
-    else:
-        pictures.save(file, pictures.points(drawn))

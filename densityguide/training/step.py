@@ -17,7 +17,7 @@ import optax
 from densityguide import data
 from densityguide.models.build import build, initialise
 from densityguide.training.config import Config
-from densityguide.training.importance import fresh
+from densityguide.training.importance import Adapted, fresh
 from densityguide.training.loss import draws_of, levels, weighted_errors
 from densityguide.training.optimiser import moving_average, optimiser
 
@@ -67,7 +67,7 @@ def _share(tree: Any, axis: str) -> Any:
     """The samples of this device: equal parts, in the order of the devices."""
     number, place = jax.lax.axis_size(axis), jax.lax.axis_index(axis)
 
-    def own(a):
+    def own(a: jax.Array) -> jax.Array:
         size = a.shape[0] // number
         return jax.lax.dynamic_slice_in_dim(a, place * size, size)
 
@@ -100,7 +100,7 @@ def update(
 
     own_x0, own_draws = (x0, draws) if axis is None else _share((x0, draws), axis)
 
-    def objective(params):
+    def objective(params: Any) -> tuple[jax.Array, jax.Array]:
         losses = weighted_errors(module.apply, params, own_x0, own_draws, config.loss)
         return jnp.mean(losses), losses
 
@@ -111,7 +111,8 @@ def update(
     change, moments = optimiser(settings).update(gradient, state.moments, state.params)
     params = optax.apply_updates(state.params, change)
     ema = moving_average(state.ema, params, step, settings.ema)
-    if histogram is not None:
-        histogram = levels(config.loss, histogram)[0].learn(draws.log_snr, losses)
+    proposal, _ = levels(config.loss, histogram)
+    if isinstance(proposal, Adapted):
+        histogram = proposal.learn(draws.log_snr, losses)
     metrics = {"loss": loss, "gradient": optax.tree.norm(gradient)}
     return TrainState(step + 1, params, ema, moments, histogram or ()), metrics

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def _checked(devices: Devices | None, batch: int) -> tuple[jax.Device, ...]:
     return devices
 
 
-def load_data(config: Config, font: str | os.PathLike | None = None) -> data.Dataset:
+def load_data(config: Config, font: str | os.PathLike[str] | None = None) -> data.Dataset:
     """The data set of a configuration."""
     return data.load(config.data, font, config.shape, config.memory)
 
@@ -82,14 +82,14 @@ def _batches(
 class _Stop:
     """Notes SIGTERM and SIGINT, so that the loop can save before it ends."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.asked = False
         self.before: dict[int, Any] = {}
 
-    def _note(self, *_):
+    def _note(self, *_: Any) -> None:
         self.asked = True
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.before[number] = signal.signal(number, self._note)
@@ -97,18 +97,18 @@ class _Stop:
             pass  # only the main thread may set handlers
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
 
 def train(
     config: Config,
-    out: str | os.PathLike,
+    out: str | os.PathLike[str],
     *,
     resume: bool = True,
     stop_at: int | None = None,
-    font: str | os.PathLike | None = None,
+    font: str | os.PathLike[str] | None = None,
     callback: Callable[[TrainState], None] | None = None,
     progress: bool = True,
     devices: Devices | None = None,
