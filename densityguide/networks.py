@@ -15,7 +15,8 @@ from densityguide.errors import number, require
 from densityguide.frameworks import unpack
 from densityguide.paths import Path
 
-__all__ = ["Conditioned", "Network", "alike", "check_edm", "connect", "edm", "preconditioned"]
+__all__ = ["Conditioned", "Network", "ShapeError", "alike", "check_edm", "connect", "edm"]
+__all__ += ["preconditioned"]
 
 
 class Conditioned(NamedTuple):
@@ -24,6 +25,10 @@ class Conditioned(NamedTuple):
 
     weights: Any
     condition: Any
+
+
+class ShapeError(ValueError):
+    """An output of another shape than the input, told apart from a network's own errors."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,10 @@ class Network:
     conditioned: bool = False
     batched: bool = False
     channels_first: bool = False
+    name: str = "network"
 
     def __call__(self, params: Any, x: Array, t: Array) -> Array:
+        shape = x.shape
         after: tuple[Any, ...] = ()
         if self.conditioned:
             params, condition = params
@@ -49,7 +56,15 @@ class Network:
         out = self.function(params, *args) if self.with_params else self.function(*args)
         if self.batched:
             out = out[0]
-        return jnp.moveaxis(out, 0, -1) if self.channels_first else out
+        out = jnp.moveaxis(out, 0, -1) if self.channels_first else out
+        # Where x is added to it, broadcasting would hide another shape.
+        given = getattr(out, "shape", type(out).__name__)
+        if given != shape:
+            raise ShapeError(
+                f"the {self.name} must return the shape of its input {shape}, got {given}: "
+                "it should take one sample, or see batched="
+            )
+        return out
 
 
 def connect(

@@ -16,7 +16,7 @@ def world():
 def bare(score=None, shape=(2,), **more):
     prior = dg.priors.normal(shape)
     options = {"prior": prior, "interval": (0.0, 1.0), "shape": shape, "score": score} | more
-    return dg.cnf(lambda x, t: -x, **options)
+    return dg.cnf(options.pop("velocity", lambda x, t: -x), **options)
 
 
 def scored():

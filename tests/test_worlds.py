@@ -69,6 +69,17 @@ def test_one_dimensional_density_integrates_to_one(path):
         assert total == pytest.approx(1.0, abs=1e-9)
 
 
+def test_a_covariance_computed_in_single_precision_is_symmetric_enough():
+    rng = np.random.default_rng(0)
+    for size in (3, 40, 200):
+        basis = np.linalg.qr(rng.standard_normal((size, size)))[0].astype(np.float32)
+        variances = np.geomspace(1e-2, 1e3, size, dtype=np.float32)
+        given = (basis * variances) @ basis.T
+        assert size == 3 or not np.allclose(given, given.T)  # element by element it is not
+        flow = dg.worlds.gaussian(np.zeros(size), given)
+        np.testing.assert_allclose(flow.params.variances, variances, rtol=1e-2)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_flow_map_is_the_solution_of_the_flow(path):
     flow = gaussian(4, path)

@@ -66,26 +66,26 @@ def _world(name: str) -> Flow:
     return worlds.gaussian(values["mean"], covariance)
 
 
-def _condition(text: str) -> Any:
+def _condition(text: str, option: str) -> Any:
     """``"7"`` -> 7, ``"prompt.npy"`` -> its array."""
     if text.removeprefix("-").isdigit():
         return int(text)
     path = Path(text)
     if path.suffix != ".npy":
-        raise ValueError(f"--condition must be a class number or a .npy file, got {text!r}")
+        raise ValueError(f"{option} must be a class number or a .npy file, got {text!r}")
     if not path.is_file():
-        raise FileNotFoundError(f"--condition: {path} does not exist")
+        raise FileNotFoundError(f"{option}: {path} does not exist")
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"--condition: {path} is not a plain .npy file ({error})") from None
+        raise ValueError(f"{option}: {path} is not a plain .npy file ({error})") from None
 
 
-def _diffusers(spec: str, condition: str | None) -> Source:
+def _diffusers(spec: str, condition: str | None, option: str) -> Source:
     from densityguide.models.diffusers import from_diffusers, image_decoder
 
     folder = Path(spec.removeprefix(DIFFUSERS))
-    given = None if condition is None else _condition(condition)
+    given = None if condition is None else _condition(condition, option)
     flow = from_diffusers(folder, condition=given)
     decode = image_decoder(folder)
     if decode is not None:
@@ -95,19 +95,20 @@ def _diffusers(spec: str, condition: str | None) -> Source:
     return Source(DIFFUSERS + folder.name, flow, LEVELS if drawable else 0, pictures)
 
 
-def load(spec: str, condition: str | None = None) -> Source:
+def load(spec: str, condition: str | None = None, *, option: str = "--condition") -> Source:
     """The flow of ``emoji32``, ``digits8``, ``world:mixture``, ``diffusers:FOLDER`` or a model
-    folder; ValueError or FileNotFoundError, one line, for anything else."""
+    folder; ValueError or FileNotFoundError, one line, for anything else. ``option`` is what the
+    condition is called where it was typed."""
     if spec.startswith(DIFFUSERS):
-        return _diffusers(spec, condition)
+        return _diffusers(spec, condition, option)
     world = spec.startswith(PREFIX)
     flow = _world(spec.removeprefix(PREFIX)) if world else models.load(spec)
     if condition is not None:
         if not isinstance(flow.params, Conditioned):
             raise ValueError(
-                f"--condition belongs to models trained with one, {spec} takes none: drop it"
+                f"{option} belongs to models trained with one, {spec} takes none: drop it"
             )
-        flow = flow.given(_condition(condition))
+        flow = flow.given(_condition(condition, option))
     if world:
         return Source(spec, flow, 0)
     pictures = flow.transform is not None and len(flow.shape) == 3 and flow.shape[-1] in (1, 3)

@@ -21,7 +21,7 @@ KEPT = ("value", "cosine", "standard_error", "evaluations", "status")
 
 def prepare(job: Alignment) -> Work:
     """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
-    loaded = source.load(job.model, job.condition or None)
+    loaded = source.load(job.model, job.condition or None, option="condition")
     solving, trace = options(job, loaded)
     assert trace is not None  # refused by config.check
 

@@ -19,7 +19,7 @@ __all__ = ["prepare"]
 def prepare(job: Density) -> Work:
     """ValueError or FileNotFoundError, one line, for a model or data that are not there or do not
     fit each other."""
-    loaded = source.load(job.model, job.condition or None)
+    loaded = source.load(job.model, job.condition or None, option="condition")
     dataset = data.load(job.data, shape=job.shape)
     samples = getattr(dataset, job.part)
     _check(job, loaded, dataset)

@@ -21,7 +21,7 @@ KEPT = ("log_density", "standard_error", "unmet", "evaluations", "tangents", "st
 
 def prepare(job: Sampling) -> Work:
     """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
-    loaded = source.load(job.model, job.condition or None)
+    loaded = source.load(job.model, job.condition or None, option="condition")
     pictures = loaded.pictures
     if job.images and pictures is None:
         raise ValueError(f"{job.model} makes no pictures: set images = false")

@@ -18,6 +18,13 @@ MISUSES = {
     "ends": (lambda: build(log_snr=(5.0, 5.0)), "two different ends"),
     "pair": (lambda: build(log_snr=3.0), "must be a pair"),
     "unbatched": (lambda: build(apply=lambda x, t: x[0]), "must return the shape of its input"),
+    "broadcast": (
+        lambda: build(apply=lambda x, t: x[:, 0], shape=(8, 8, 1), prediction="data"),
+        r"the network must return the shape of its input \(8, 8, 1\), got \(8, 1\)",
+    ),
+    "pair-of-outputs": (lambda: build(apply=lambda x, t: (x, x)), "got tuple: it should take one"),
+    "velocity-shape": (lambda: bare(shape=(3,), velocity=lambda x, t: x[:1]), r"the velocity must"),
+    "score-shape": (lambda: bare(score=lambda x, t: x[0]), r"the score must return .* got \(\)"),
     "crash": (lambda: build(apply=lambda x, t: x @ jnp.ones(7)), "failed on ONE sample of shape"),
     "crash-params": (lambda: build(apply=lambda x, t: t, params=1), "failed on ONE sample"),
     "velocity": (
@@ -49,7 +56,7 @@ MISUSES = {
     ),
     "asymmetric": (
         lambda: dg.worlds.gaussian(jnp.zeros(2), [[1.0, 0.9], [0.0, 1.0]]),
-        "must be symmetric",
+        "must be symmetric, it differs from its transpose by 0.9",
     ),
     "indefinite": (
         lambda: dg.worlds.gaussian(jnp.zeros(2), [[1.0, 2.0], [2.0, 1.0]]),

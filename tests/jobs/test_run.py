@@ -203,8 +203,14 @@ def test_alignment_agrees_with_the_report(tmp_path):
     [
         (dataclasses.replace(SMALL, model="digits9"), "digits9"),
         (dataclasses.replace(SMALL, images=True), "makes no pictures"),
+        (dataclasses.replace(SMALL, condition="3"), "^condition belongs to models"),
+        (
+            Alignment("world:gaussian", 8, condition="3"),
+            "^condition belongs to models",
+        ),
         (dataclasses.replace(SMALL, solve=Solve(steps=5, rtol=0.1)), "solve.steps or solve.rtol"),
         (Density("digits8", "emoji33"), "did you mean 'emoji32'"),
+        (Density("digits8", "digits8", condition="3"), "^condition belongs to models"),
         (Density("digits8", "digits8", count=10**6), "expected count up to"),
         (Density("world:gaussian", "digits8"), "choose a model of these data"),
     ],
