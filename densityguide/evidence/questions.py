@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from densityguide.evidence import alignment, detail, nominal
+from densityguide.evidence import alignment, detail, nominal, quality
 from densityguide.evidence.study import Question
 
 __all__ = ["QUESTIONS"]
@@ -10,5 +10,6 @@ __all__ = ["QUESTIONS"]
 QUESTIONS: dict[str, Question] = {
     "detail": detail.QUESTION,
     "alignment": alignment.QUESTION,
+    "quality": quality.QUESTION,
     "nominal": nominal.QUESTION,
 }

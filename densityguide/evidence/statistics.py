@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Interval", "bootstrap", "mean"]
+__all__ = ["Interval", "bootstrap", "halves", "mean"]
 
 
 class Interval(NamedTuple):
@@ -46,3 +46,12 @@ def bootstrap(
 def mean(column: np.ndarray, seed: int = 0) -> Interval:
     """The mean of a column with its interval."""
     return bootstrap(np.mean, np.asarray(column, np.float64), seed=seed)
+
+
+def halves(estimate: float, replicates: np.ndarray) -> Interval:
+    """The estimate with 1.96 standard errors to either side, from estimates of random halves drawn
+    without replacement (delete-d jackknife of Shao and Wu, 1989, with d = n / 2): their spread is
+    the standard error of the whole, also for statistics that repeated rows would bias."""
+    fine = replicates[np.isfinite(replicates)]
+    error = 1.96 * float(np.std(fine)) if len(fine) > 1 else np.nan
+    return Interval(float(estimate), float(estimate) - error, float(estimate) + error)
