@@ -74,7 +74,7 @@ class Settings:
     q: tuple[float, ...] = (0.25, 0.4, 0.6, 0.75)
     targets: tuple[float, ...] = (-1.0, 1.0)  # standard deviations of log p from its mean
     switches: tuple[float, ...] = (-1.0, 2.0, 5.0)  # log-SNR
-    draws: int = 60  # random halves
+    draws: int = 40  # random halves
 
 
 # --- the slow half ---------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from densityguide.evidence import alignment, detail, nominal, quality
+from densityguide.evidence import alignment, detail, nominal, quality, variation
 from densityguide.evidence.study import Question
 
 __all__ = ["QUESTIONS"]
@@ -11,5 +11,6 @@ QUESTIONS: dict[str, Question] = {
     "detail": detail.QUESTION,
     "alignment": alignment.QUESTION,
     "quality": quality.QUESTION,
+    "variation": variation.QUESTION,
     "nominal": nominal.QUESTION,
 }
