@@ -176,7 +176,8 @@ def _root(column: np.ndarray) -> float:
 
 def _share(table: Table, method: str, column: str) -> Interval:
     """Variance between the samples of one latent relative to that of independent samples."""
-    whole = float(np.nanmean(_part(table, INDEPENDENT, column)))
+    apart = _part(table, INDEPENDENT, column)
+    whole = float(np.sum(apart[np.isfinite(apart)]) / max(np.isfinite(apart).sum(), 1))
     return statistics.bootstrap(
         lambda part: float(np.mean(part)) / whole, _part(table, method, column)
     )
