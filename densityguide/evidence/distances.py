@@ -22,12 +22,14 @@ def sliced(points: np.ndarray, others: np.ndarray, directions: np.ndarray) -> fl
     return float(np.sqrt(np.mean((one - two) ** 2)))
 
 
-def kernel(points: np.ndarray, others: np.ndarray) -> float:
+def kernel(points: np.ndarray, others: np.ndarray, size: int | None = None) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel ``(x . y / F + 1)^3``: 0 on average
-    for sets of one distribution, so it may be negative."""
+    for sets of one distribution, so it may be negative. ``size`` is F where rows were rotated into
+    fewer coordinates. [the rows' own]"""
+    size = points.shape[1] if size is None else size
 
     def gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / a.shape[1] + 1.0) ** 3
+        return (a @ b.T / size + 1.0) ** 3
 
     within = []
     for rows in (points, others):
