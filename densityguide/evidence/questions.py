@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from densityguide.evidence import alignment, detail, nominal, quality, variation
+from densityguide.evidence import alignment, control, detail, nominal, quality, variation
 from densityguide.evidence.study import Question
 
 __all__ = ["QUESTIONS"]
@@ -11,6 +11,7 @@ QUESTIONS: dict[str, Question] = {
     "detail": detail.QUESTION,
     "alignment": alignment.QUESTION,
     "quality": quality.QUESTION,
+    "control": control.QUESTION,
     "variation": variation.QUESTION,
     "nominal": nominal.QUESTION,
 }
