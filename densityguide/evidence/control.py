@@ -35,6 +35,7 @@ error is the solver's. Differences in bits per dimension are nats / (D ln 2).
 """
 PERCENTILES = (5.0, 50.0, 95.0)
 PASSES = 2  # closing corrections of polish
+SCAN = 9  # scales that match looks at for brackets
 LANDED, AGREES, SHARE = 0.01, 0.05, 0.1  # bits/dim, bits/dim, share of the model's own spread
 
 
@@ -46,9 +47,9 @@ class Settings:
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     steps: int = 64
-    natural: int = 48
-    polished: int = 8
-    matched: int = 6
+    natural: int = 24
+    polished: int = 3
+    matched: int = 3
     quantiles: tuple[float, ...] = (0.3, 0.7)
 
 
@@ -76,7 +77,7 @@ def measure(settings: Settings, model: str) -> Table:
     def matched(flow: Any, key: Any, goal: Any) -> Any:
         key_latent, key_solve = jax.random.split(key)  # as draw does
         latent = sampling.latent(flow, key_latent)
-        return match_log_density(flow, latent, goal, key=key_solve, **options)
+        return match_log_density(flow, latent, goal, key=key_solve, scan=SCAN, **options)
 
     most = max(settings.natural, count, settings.polished, settings.matched)
     keys = jax.random.split(jax.random.key(settings.seed), most)

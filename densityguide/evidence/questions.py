@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from densityguide.evidence import alignment, control, detail, nominal, quality, variation
+from densityguide.evidence import (
+    alignment,
+    control,
+    costs,
+    detail,
+    estimators,
+    nominal,
+    quality,
+    variation,
+)
 from densityguide.evidence.study import Question
 
 __all__ = ["QUESTIONS"]
@@ -13,5 +22,7 @@ QUESTIONS: dict[str, Question] = {
     "quality": quality.QUESTION,
     "control": control.QUESTION,
     "variation": variation.QUESTION,
+    "estimators": estimators.QUESTION,
+    "cost": costs.QUESTION,
     "nominal": nominal.QUESTION,
 }

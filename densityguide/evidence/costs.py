@@ -1,0 +1,347 @@
+"""What does each method cost at equal accuracy?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from densityguide import guidance, noise, plotting
+from densityguide.alignment import score_alignment
+from densityguide.divergence import orthogonal
+from densityguide.evidence import deviations, subjects, tables
+from densityguide.evidence.study import Claim, Question, Reading, Section, verdict
+from densityguide.evidence.tables import Table
+from densityguide.high_density import high_density
+from densityguide.likelihood import log_density
+from densityguide.matching import match_log_density
+from densityguide.rescaling import rescale
+from densityguide.sampling import latent, sample
+from densityguide.sde import elbo, sample_sde
+
+__all__ = ["QUESTION", "Settings", "enough"]
+
+METHOD = """
+How many steps a method needs is searched by doubling, from 8 on: enough is the first number whose
+results differ from those with four times as many steps, same latents and keys, by at most a
+tolerance (root mean square over samples). For solves without log p the tolerance is 0.01 in x, root
+mean square per entry, on the scale on which data have about unit size; for log p 0.01 bits per
+dimension, nats / (D ln 2), after the variance that the probes' standard errors explain is taken
+off; for `target` it is that difference of the samples' log p as encoded with 128 steps. Searched
+are plain sampling, the same with log p, `quantile` and `target`. Others take over: what
+solves the same equation has the steps of its own kind (see the table), the forward bound and the
+reverse SDE have fixed ones, since their error is one of chance or falls too slowly to be compared.
+
+Log p takes exact traces up to 64 dimensions and two cycled probes beyond. Seconds are those of a
+small batch compiled into one program, compilation apart; all methods are run in turn, several
+times over, and each time is divided by that of the plain sample of the same round. `match` runs on
+one sample. On tiny models most of the time is not spent in the network.
+"""
+Q, SWITCH, LEVEL, PASSES = 0.6, 0.7, 0.3, 2
+TOLERANCE, START, FINER, ENCODED = 0.01, 8, 4, 128
+# What is searched, and by which result its error is judged.
+SEARCHED = {"plain": "x", "plain, log p": "log p", "quantile": "x", "target": "encoded"}
+# Method -> whose number of steps it takes, the largest of them.
+FOLLOWS: dict[str, tuple[str, ...]] = {
+    "plain": ("plain",),
+    "prior guidance": ("plain",),
+    "quantile": ("quantile",),
+    "quantile, noise": ("quantile",),
+    "high density": ("quantile",),
+    "plain, log p": ("plain, log p",),
+    "plain, log p by 2 probes": ("plain, log p",),
+    "quantile, log p": ("quantile", "plain, log p"),
+    "target": ("target",),
+    "target, polish": ("target", "plain, log p"),
+    "match": ("plain, log p",),
+    "log_density": ("plain, log p",),
+    "forward bound": (),
+    "reverse SDE": (),
+    "alignment": ("plain",),
+    "alignment without score": ("plain", "plain, log p"),
+}
+AFFORDABLE, TENTH, AS_PLAIN = 4.0, 0.1, 1.25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``models`` counts samples of the search; ``batch`` is timed, ``rounds`` times over."""
+
+    models: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    most: int = 64
+    sde_steps: int = 256
+    levels: int = 64
+    replicates: int = 4
+    batch: int = 2
+    rounds: int = 5
+
+
+Run = Callable[..., Any]
+
+
+def _programs(subject: subjects.Subject, steps: int, settings: Settings) -> dict[str, Run]:
+    """Name -> ``(flow, latent, key, datum, goal) -> result``."""
+    own: dict[str, Any] = {"divergence": subject.trace, "steps": steps}
+    free: dict[str, Any] = {"divergence": None, "steps": steps}
+    two: dict[str, Any] = {"divergence": orthogonal(2), "steps": steps}
+    start, stop = (float(end) for end in subject.flow.interval)
+    switch = start + SWITCH * (stop - start)
+    dial = guidance.quantile(Q)
+    passes: dict[str, Any] = {**own, "polish": PASSES}
+    return {
+        "plain": lambda f, z, k, x, goal: sample(f, z, **free),
+        "prior guidance": lambda f, z, k, x, goal: sample(f, rescale(f, z, Q), **free),
+        "quantile": lambda f, z, k, x, goal: sample(f, z, guidance=dial, **free),
+        "quantile, noise": lambda f, z, k, x, goal: sample(
+            f, z, guidance=dial, noise=noise.constant(LEVEL), key=k, **free
+        ),
+        "high density": lambda f, z, k, x, goal: high_density(f, z, switch=switch, **free),
+        "plain, log p": lambda f, z, k, x, goal: sample(f, z, key=k, **own),
+        "plain, log p by 2 probes": lambda f, z, k, x, goal: sample(f, z, key=k, **two),
+        "quantile, log p": lambda f, z, k, x, goal: sample(f, z, guidance=dial, key=k, **own),
+        "target": lambda f, z, k, x, goal: sample(
+            f, z, guidance=guidance.target(goal), key=k, **own
+        ),
+        "target, polish": lambda f, z, k, x, goal: sample(
+            f, z, guidance=guidance.target(goal), key=k, **passes
+        ),
+        "match": lambda f, z, k, x, goal: match_log_density(f, z, goal, key=k, **own),
+        "log_density": lambda f, z, k, x, goal: log_density(f, x, key=k, **own),
+        "forward bound": lambda f, z, k, x, goal: elbo(
+            f, x, k, levels=settings.levels, replicates=settings.replicates
+        ),
+        "reverse SDE": lambda f, z, k, x, goal: sample_sde(f, z, k, steps=settings.sde_steps),
+        "alignment": lambda f, z, k, x, goal: score_alignment(f, z, steps=steps),
+        "alignment without score": lambda f, z, k, x, goal: score_alignment(
+            f, z, use_score=False, key=k, **own
+        ),
+    }
+
+
+def _compiled(run: Run) -> Run:
+    # One program for the batch on one device: the root finder of match does not run inside pmap.
+    return jax.jit(jax.vmap(run, in_axes=(None, 0, 0, 0, None)))
+
+
+def enough(errors: dict[int, float], tolerance: float) -> float:
+    """The least number of steps whose error is within the tolerance; nan if there is none."""
+    fine = [steps for steps, error in errors.items() if error <= tolerance]
+    return float(min(fine)) if fine else np.nan
+
+
+def measure(settings: Settings, model: str) -> Table:
+    """A row for each number of steps tried, and for each timing."""
+    subject, count = subjects.load(model), settings.models[model]
+    flow, size = subject.flow, float(subject.flow.size)
+    keys = jax.random.split(jax.random.key(settings.seed), 2 * count).reshape(2, count)
+    latents = jax.vmap(latent, in_axes=(None, 0))(flow, keys[0])
+    data = jnp.asarray(subject.states(subject.heldout(count), settings.seed + 1))
+    rows: list[dict[str, Any]] = []
+
+    def add(kind: str, method: str, steps: float, **values: float) -> None:
+        empty = dict.fromkeys(("error", "evaluations", "tangents", "round", "seconds"), np.nan)
+        rows.append({"kind": kind, "method": method, "steps": steps, **empty, **values})
+
+    def results(method: str, steps: int, goal: Any) -> Any:
+        run = _compiled(_programs(subject, steps, settings)[method])
+        return jax.device_get(run(flow, latents, keys[1], data, goal))
+
+    encode = _compiled(_programs(subject, ENCODED, settings)["log_density"])
+
+    def judged(method: str, out: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What is compared, and its noise, as [count, ...]."""
+        if SEARCHED[method] == "x":
+            return out.x, np.zeros(count)
+        if SEARCHED[method] == "encoded":
+            again = jax.device_get(encode(flow, latents, keys[1], out.x, jnp.zeros(())))
+            # The same probes for both samples, which are close: no noise is taken off.
+            return again.value, np.zeros(count)
+        return out.log_density, out.standard_error
+
+    def searched(method: str, goal: Any) -> tuple[float, Any]:
+        known: dict[int, Any] = {}
+        errors: dict[int, float] = {}
+        steps = START
+        while steps <= settings.most:
+            for n in (steps, FINER * steps):
+                if n not in known:
+                    out = results(method, n, goal)
+                    known[n] = (*judged(method, out), out)
+            (a, noise_a, out), (b, noise_b, _) = known[steps], known[FINER * steps]
+            gap, noise_of = a - b, np.hypot(noise_a, noise_b)
+            if SEARCHED[method] != "x":
+                gap, noise_of = (deviations.bits(part, size) for part in (gap, noise_of))
+            finite = bool(np.isfinite(gap).all())
+            error = deviations.root_mean_square(gap, noise_of) if finite else np.inf
+            errors[steps] = error
+            spent = {"evaluations": float(out.evaluations[0]), "tangents": float(out.tangents[0])}
+            add("search", method, steps, error=error, **spent)
+            if error <= TOLERANCE:
+                break
+            steps *= 2
+        finest = known[max(known)][2]
+        return enough(errors, TOLERANCE), finest
+
+    zero = jnp.zeros(())
+    needed = {name: searched(name, zero) for name in ("plain", "plain, log p", "quantile")}
+    goal = jnp.asarray(np.median(needed["plain, log p"][1].log_density))
+    needed["target"] = searched("target", goal)
+    steps_of = {name: steps for name, (steps, _) in needed.items()}
+    _time(subject, settings, steps_of, (latents, keys[1], data, goal), add)
+    return tables.from_rows(rows)
+
+
+def _finished(run: Run, *given: Any) -> Any:
+    return jax.block_until_ready(run(*given))
+
+
+def _time(
+    subject: subjects.Subject,
+    settings: Settings,
+    steps_of: dict[str, float],
+    given: tuple[Any, ...],
+    add: Callable[..., None],
+) -> None:
+    """Time every method at the steps it needs (the most that were tried, if that is not enough)."""
+    *samples, goal = given
+    calls: dict[str, Callable[[], Any]] = {}
+    for method, follows in FOLLOWS.items():
+        # The largest, and nan if one of them was not found.
+        steps = float(np.max([steps_of[name] for name in follows] or [settings.sde_steps]))
+        shown = float(settings.most) if np.isnan(steps) else steps
+        size = 1 if method == "match" else settings.batch
+        run = _compiled(_programs(subject, int(shown), settings)[method])
+        few = [part[:size] for part in samples]
+        calls[method] = partial(_finished, run, subject.flow, *few, goal)
+        out = calls[method]()
+        evaluations = float(np.mean(out.evaluations))
+        tangents = float(np.mean(getattr(out, "tangents", 0.0)))
+        add("cost", method, steps, evaluations=evaluations, tangents=tangents)
+    for number in range(settings.rounds):
+        for method, call in calls.items():
+            started = time.perf_counter()
+            call()
+            size = 1 if method == "match" else settings.batch
+            seconds = (time.perf_counter() - started) / size
+            add("time", method, np.nan, round=float(number), seconds=seconds)
+
+
+def _ratios(table: Table, method: str) -> np.ndarray:
+    """Quartiles [3] of a method's seconds over those of the plain sample of the same round."""
+    times = [tables.where(table, kind="time", method=name) for name in (method, "plain")]
+    return np.percentile(times[0]["seconds"] / times[1]["seconds"], [25, 50, 75])
+
+
+def _cost(table: Table, method: str, column: str) -> float:
+    return float(tables.where(table, kind="cost", method=method)[column][0])
+
+
+def _claim(text: str, rule: str, cells: dict[str, float], limit: float) -> Claim:
+    passed = [bool(value <= limit) for value in cells.values()]
+    words = ", ".join(f"{value:.2g} ({name})" for name, value in cells.items())
+    return Claim(text, words, rule, verdict(passed))
+
+
+def read(settings: Settings, found: dict[str, Table]) -> Reading:
+    """The table of costs, and what is claimed of them."""
+    sections, searches = [], []
+    evaluations, probes, aims = {}, {}, {}
+    for model, table in found.items():
+        rows = []
+        for method, follows in FOLLOWS.items():
+            low, middle, high = _ratios(table, method)
+            steps = _cost(table, method, "steps")
+            seconds = tables.where(table, kind="time", method=method)["seconds"]
+            rows.append(
+                [
+                    method,
+                    f"more than {settings.most}" if np.isnan(steps) else f"{steps:.0f}",
+                    "its own" if method in follows else " and ".join(follows) or "fixed",
+                    *(_cost(table, method, name) for name in ("evaluations", "tangents")),
+                    float(np.median(seconds)),
+                    f"{middle:.3g} ({low:.3g} to {high:.3g})",
+                ]
+            )
+        heads = ("method", "steps", "steps of", "evaluations", "tangents", "seconds")
+        sections.append(
+            Section(
+                model,
+                "Of one sample; ratio to the plain one: median and quartiles of the rounds.",
+                (*heads, "ratio of seconds"),
+                rows,
+            )
+        )
+        for method, unit in SEARCHED.items():
+            tried = tables.where(table, kind="search", method=method)
+            errors = ", ".join(
+                f"{steps:.0f}: {error:.2g}"
+                for steps, error in zip(tried["steps"], tried["error"], strict=True)
+            )
+            searches.append([model, method, "RMS of x" if unit == "x" else "bits/dim", errors])
+        known = {name: _cost(table, name, "steps") for name in ("plain", "quantile")}
+        spent = {name: _cost(table, name, "evaluations") for name in known}
+        ratio = spent["quantile"] / spent["plain"]
+        evaluations[model] = ratio if np.isfinite(list(known.values())).all() else np.nan
+        probes[model] = float(_ratios(table, "plain, log p by 2 probes")[1])
+        aims[model] = float(_ratios(table, "target")[1] / _ratios(table, "match")[1])
+    sections.append(
+        Section(
+            "The search",
+            "Number of steps: its difference to four times as many; the last one is enough if it "
+            f"is at most {TOLERANCE:g}.",
+            ("model", "method", "unit", "differences"),
+            searches,
+        )
+    )
+    claims = [
+        _claim(
+            "Density guidance without log p takes no more evaluations than plain sampling of equal "
+            "accuracy.",
+            f"evaluations of quantile / plain are at most {AS_PLAIN:g} for every model",
+            evaluations,
+            AS_PLAIN,
+        ),
+        _claim(
+            "Two probes make log p affordable.",
+            f"the median ratio of seconds to a plain sample is at most {AFFORDABLE:g} for every "
+            "model",
+            probes,
+            AFFORDABLE,
+        ),
+        _claim(
+            "Target guidance costs a tenth of match or less.",
+            f"median seconds of target / match are at most {TENTH:g} for every model",
+            aims,
+            TENTH,
+        ),
+    ]
+    return Reading([_figure(found), *sections], claims)
+
+
+def _figure(found: dict[str, Table]) -> Section:
+    panels = {
+        model: {
+            "median and quartiles": (
+                np.arange(len(FOLLOWS)),
+                np.asarray([_ratios(table, method)[[1, 0, 2]] for method in FOLLOWS]),
+            )
+        }
+        for model, table in found.items()
+    }
+    figure = plotting.intervals(
+        panels, xlabel="method, numbered as below", ylabel="seconds / plain", level=1.0, log=True
+    )
+    names = ", ".join(f"{index} {name}" for index, name in enumerate(FOLLOWS))
+    return Section("Seconds beside those of a plain sample", f"Methods: {names}.", figure=figure)
+
+
+QUESTION = Question(
+    "What does each method cost at equal accuracy?", METHOD, Settings, measure, read
+)

@@ -1,0 +1,342 @@
+"""Which estimate of log-density is worth what?"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import jax
+import numpy as np
+
+from densityguide import plotting, sampling
+from densityguide.divergence import exact, orthogonal
+from densityguide.evidence import deviations, statistics, subjects, tables
+from densityguide.evidence.statistics import Interval
+from densityguide.evidence.study import Claim, Question, Reading, Section, verdict
+from densityguide.evidence.tables import Table
+from densityguide.likelihood import log_density
+from densityguide.plotting import spearman
+from densityguide.sde import elbo, sample_sde
+
+__all__ = ["QUESTION", "Settings", "kendall"]
+
+METHOD = """
+Four estimates of log p, all in nats at the same noise level, of the same pictures: held-out data
+(dequantised), and samples of the reverse SDE. The yardstick is the change of variables along the
+probability-flow ODE with exact traces; above 64 dimensions, with many probes (`reference` of
+them). Against it: the same with two cycled probes, on the same grid, so that the solver's error is
+in neither; the forward bound (`elbo`); and, of its own samples only, the value that the reverse SDE
+brings along (`sample_sde`, Ito, no trace). That one is of another density than the ODE's where the
+score is not exact, and has an error of discretisation that vanishes with the step; a second set of
+samples, drawn with a quarter of the steps, shows how large it is.
+
+Bias is the mean of estimate - yardstick over pictures, spread its standard deviation from picture
+to picture. Estimates with keys are repeated with others: noise is the standard deviation over the
+repeats of one picture, beside the one that the estimate states. Models trained on the same data
+encode the same held-out pictures, which are recognised by a checksum. Differences in bits per
+dimension are nats / (D ln 2). Not measured: quality of the models, or which estimate is nearer to
+the data's own density.
+"""
+SETS = {"data": "held-out data", "samples": "samples", "coarse": "samples, a quarter of the steps"}
+NAMES = {"probes": "ODE, 2 probes", "bound": "forward bound", "reverse": "reverse SDE"}
+YARDSTICK = "reference"
+COARSER = 4
+FEWEST = 8  # pictures that two models have in common, to be compared
+HEADS = (
+    *("model", "of", "estimate", "n", "bias (nats)", "bias (bits/dim)"),
+    *("spread", "noise", "stated error"),
+)
+EQUAL, RANKED, FAMILIES, TRUE = 0.01, 0.9, 0.8, (2 / 3, 3 / 2)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``models`` counts data, and samples; ``repeats`` the keys of estimates that have one."""
+
+    models: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    steps: int = 64
+    sde_steps: int = 256
+    levels: int = 64
+    replicates: int = 4
+    reference: int = 16
+    repeats: int = 2
+
+
+def measure(settings: Settings, model: str) -> Table:
+    """A row for each picture, estimate and repeat."""
+    subject, count = subjects.load(model), settings.models[model]
+    small = subject.flow.size <= subjects.EXACT
+    many = exact() if small else orthogonal(settings.reference)
+
+    def reference(flow: Any, x: Any, key: Any) -> Any:
+        return log_density(flow, x, key=key, divergence=many, steps=settings.steps)
+
+    def probes(flow: Any, x: Any, key: Any) -> Any:
+        return log_density(flow, x, key=key, divergence=orthogonal(2), steps=settings.steps)
+
+    def bound(flow: Any, x: Any, key: Any) -> Any:
+        return elbo(flow, x, key, levels=settings.levels, replicates=settings.replicates)
+
+    def drawn(flow: Any, key: Any) -> Any:
+        key_latent, key_solve = jax.random.split(key)
+        latent = sampling.latent(flow, key_latent)
+        return sample_sde(flow, latent, key_solve, steps=settings.sde_steps)
+
+    def coarse(flow: Any, key: Any) -> Any:
+        key_latent, key_solve = jax.random.split(key)
+        latent = sampling.latent(flow, key_latent)
+        return sample_sde(flow, latent, key_solve, steps=settings.sde_steps // COARSER)
+
+    streams = iter(jax.random.split(jax.random.key(settings.seed), 3 + 9 * settings.repeats))
+    parts: list[Table] = []
+
+    def add(source: str, estimate: str, repeat: int, names: np.ndarray, out: Any) -> None:
+        n = len(names)
+        value = out.log_density if estimate == "reverse" else out.value
+        parts.append(
+            {
+                "source": np.full(n, source),
+                "picture": names,
+                "estimate": np.full(n, estimate),
+                "repeat": np.full(n, float(repeat)),
+                "size": np.full(n, float(subject.flow.size)),
+                "value": value,
+                "standard_error": out.standard_error,
+                "evaluations": np.asarray(out.evaluations, float),
+                "tangents": np.asarray(getattr(out, "tangents", np.zeros(n)), float),
+            }
+        )
+
+    def compare(source: str, names: np.ndarray, x: Any, *, briefly: bool = False) -> None:
+        keys = jax.random.split(next(streams), len(names))
+        # The coarse set shows a bias far above the noise of two probes.
+        yardstick = probes if briefly and not small else reference
+        add(source, YARDSTICK, 0, names, subject.each(yardstick, x, keys))
+        for repeat in range(0 if briefly else settings.repeats):
+            for estimate, verb in (("probes", probes), ("bound", bound)):
+                keys = jax.random.split(next(streams), len(names))
+                add(source, estimate, repeat, names, subject.each(verb, x, keys))
+
+    heldout = subject.heldout(count)
+    sums = [f"d{zlib.crc32(np.ascontiguousarray(datum).tobytes()):08x}" for datum in heldout]
+    compare("data", np.asarray(sums), subject.states(heldout, settings.seed + 1))
+    names = np.asarray([f"s{index}" for index in range(count)])
+    for source, verb in (("samples", drawn), ("coarse", coarse)):
+        out = subject.each(verb, jax.random.split(next(streams), count))
+        add(source, "reverse", 0, names, out)
+        compare(source, names, out.x, briefly=source == "coarse")
+    return tables.concatenate(parts)
+
+
+def kendall(a: np.ndarray, b: np.ndarray) -> float:
+    """Kendall's tau-b: of all pairs, how many more have one order in both than opposite ones."""
+    first, second = (np.sign(side[:, None] - side) for side in (a, b))
+    scale = np.sqrt((first**2).sum() * (second**2).sum())
+    return float((first * second).sum() / scale) if scale > 0 else np.nan
+
+
+def _aligned(table: Table, source: str, estimate: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(values [pictures, repeats], their stated errors, the yardstick [pictures])."""
+    known = tables.where(table, source=source, estimate=YARDSTICK)
+    part = tables.where(table, source=source, estimate=estimate)
+    # Rows keep the order of the pictures within a repeat.
+    shape = (-1, len(known["value"]))
+    return part["value"].reshape(shape).T, part["standard_error"].reshape(shape).T, known["value"]
+
+
+def _cells(found: dict[str, Table]) -> list[tuple[str, str, str]]:
+    """(model, source, estimate) of everything measured."""
+    return [
+        (model, source, estimate)
+        for model, table in found.items()
+        for source in SETS
+        for estimate in NAMES
+        if len(tables.where(table, source=source, estimate=estimate)["value"])
+    ]
+
+
+def _bias(values: np.ndarray, truth: np.ndarray) -> Interval:
+    return statistics.mean(values.mean(axis=1) - truth)
+
+
+def _noise(values: np.ndarray) -> float:
+    """Standard deviation over the repeats, pooled over pictures."""
+    return float(np.sqrt(np.mean(np.var(values, axis=1, ddof=1))))
+
+
+def _truth_of_errors(values: np.ndarray, errors: np.ndarray) -> Interval:
+    """Root mean square stated error over the noise that is seen."""
+
+    def ratio(values: np.ndarray, errors: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(errors**2)) / _noise(values))
+
+    return statistics.bootstrap(ratio, values, errors)
+
+
+def _families(found: dict[str, Table]) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Pairs of models with the yardstick of the held-out pictures that both encoded."""
+    known = {}
+    for model, table in found.items():
+        part = tables.where(table, source="data", estimate=YARDSTICK)
+        known[model] = dict(zip(part["picture"].tolist(), part["value"].tolist(), strict=True))
+    pairs = []
+    for first, second in combinations(known, 2):
+        both = [name for name in known[first] if name in known[second]]
+        if len(both) >= FEWEST:
+            a, b = (np.asarray([known[model][name] for name in both]) for model in (first, second))
+            pairs.append((first, second, a, b))
+    return pairs
+
+
+def _claim(text: str, rule: str, cells: list[tuple[bool, str]]) -> Claim:
+    passed = [fine for fine, _ in cells]
+    misses = [words for fine, words in cells if not fine]
+    said = f"; not for {'; '.join(misses[:4])}" if misses else ""
+    said += f" and {len(misses) - 4} more" if len(misses) > 4 else ""
+    return Claim(text, f"{sum(passed)} of {len(passed)}{said}", rule, verdict(passed))
+
+
+def read(settings: Settings, found: dict[str, Table]) -> Reading:
+    """Bias, spread and noise of each estimate, how they rank, and how models of one data set do."""
+    rows, ranks, costs = [], [], []
+    high, low, equal, ranked, true = [], [], [], [], []
+    panels: dict[str, Any] = {model: {} for model in found}
+    for model, source, estimate in _cells(found):
+        values, errors, truth = _aligned(found[model], source, estimate)
+        size = found[model]["size"][0]
+        bias, gap = _bias(values, truth), values[:, 0] - truth
+        in_bits = Interval(*(float(deviations.bits(np.asarray(end), size)) for end in bias))
+        name = f"{model}, {SETS[source]}, {NAMES[estimate]}: "
+        noise, stated = np.nan, np.nan
+        if values.shape[1] > 1:
+            noise, stated = _noise(values), float(np.sqrt(np.mean(errors**2)))
+            ratio = _truth_of_errors(values, errors)
+            fine = TRUE[0] < ratio.low and ratio.high < TRUE[1]
+            true.append((fine, f"{name}{ratio.words}"))
+        rows.append(
+            [
+                *(model, SETS[source], NAMES[estimate], len(truth), bias.words, in_bits.words),
+                *(float(np.std(gap, ddof=1)), noise, stated),
+            ]
+        )
+        panels[model].setdefault(NAMES[estimate], ([], []))
+        panels[model][NAMES[estimate]][0].append(list(SETS).index(source))
+        panels[model][NAMES[estimate]][1].append(in_bits)
+        if source == "coarse":
+            continue
+        order, pairs = (
+            statistics.bootstrap(statistic, values[:, 0], truth)
+            for statistic in (spearman, kendall)
+        )
+        ranks.append([model, SETS[source], NAMES[estimate], order.words, pairs.words])
+        ranked.append((order.low > RANKED, f"{name}{order.words}"))
+        if estimate == "reverse":
+            high.append((bias.low > 0, f"{name}{bias.words} nats"))
+        elif estimate == "bound":
+            low.append((bias.high < 0, f"{name}{bias.words} nats"))
+        else:
+            fine = in_bits.low > -EQUAL and in_bits.high < EQUAL
+            equal.append((fine, f"{name}{in_bits.words} bits/dim"))
+    for model, table in found.items():
+        for estimate, words in {YARDSTICK: "yardstick", **NAMES}.items():
+            part = tables.where(table, source="samples", estimate=estimate)
+            if len(part["value"]):
+                costs.append(
+                    [model, words, *(float(part[c].mean()) for c in ("evaluations", "tangents"))]
+                )
+    agree, alike = [], []
+    for first, second, a, b in _families(found):
+        order, pairs = (statistics.bootstrap(f, a, b) for f in (spearman, kendall))
+        agree.append([first, second, len(a), order.words, pairs.words])
+        alike.append((order.low > FAMILIES, f"{first} and {second}: {order.words}"))
+    claims = [
+        _claim(
+            "Two probes are as good as many on average.",
+            "the interval of every mean difference to the yardstick (model, set) lies within "
+            f"{EQUAL:g} bits/dim of 0",
+            equal,
+        ),
+        _claim(
+            "The forward bound is below the ODE's log p.",
+            "the interval of every mean difference (model, set) lies below 0",
+            low,
+        ),
+        _claim(
+            "The reverse SDE's value is too high for its own samples.",
+            "the interval of every mean difference (model) lies above 0",
+            high,
+        ),
+        _claim(
+            "All estimates rank pictures as the yardstick does.",
+            "the interval of Spearman's correlation with the yardstick lies above "
+            f"{RANKED:g} for every model, set and estimate",
+            ranked,
+        ),
+        _claim(
+            "Stated standard errors are what repeats show.",
+            "the interval of stated error / noise lies within 2/3 and 3/2 for every model, set and "
+            "estimate",
+            true,
+        ),
+    ]
+    if alike:
+        claims.append(
+            _claim(
+                "Models of different families rank the same held-out data alike.",
+                f"the interval of Spearman's correlation lies above {FAMILIES:g} for every pair of "
+                "models of one data set",
+                alike,
+            )
+        )
+    return Reading(_sections(rows, ranks, costs, agree, panels), claims)
+
+
+def _sections(
+    rows: list[Any], ranks: list[Any], costs: list[Any], agree: list[Any], panels: dict[str, Any]
+) -> list[Section]:
+    figure = plotting.intervals(
+        {
+            model: {name: (x, np.asarray(ends)) for name, (x, ends) in curves.items()}
+            for model, curves in panels.items()
+        },
+        xlabel="0: data, 1: samples, 2: coarse samples",
+        ylabel="bias (bits/dim)",
+        level=0.0,
+    )
+    sections = [
+        Section(
+            "Bias and spread",
+            "Estimate less yardstick; spread, noise and stated error in nats.",
+            HEADS,
+            rows,
+            figure,
+        ),
+        Section(
+            "Ranks",
+            "Correlation of the first repeat with the yardstick.",
+            ("model", "of", "estimate", "Spearman", "Kendall"),
+            ranks,
+        ),
+        Section(
+            "What they take",
+            "Of one picture; the reverse SDE's evaluations draw it as well.",
+            ("model", "estimate", "evaluations", "tangents"),
+            costs,
+        ),
+    ]
+    if agree:
+        sections.append(
+            Section(
+                "Models of one data set",
+                "Rank correlation of the yardstick on the same held-out data.",
+                ("model", "and", "n", "Spearman", "Kendall"),
+                agree,
+            )
+        )
+    return sections
+
+
+QUESTION = Question("Which estimate of log p is worth what?", METHOD, Settings, measure, read)
