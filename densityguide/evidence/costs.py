@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import guidance, noise, plotting
+from densityguide import guidance, noise
 from densityguide.alignment import score_alignment
 from densityguide.divergence import orthogonal
 from densityguide.evidence import deviations, subjects, tables
@@ -322,24 +322,19 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             TENTH,
         ),
     ]
-    return Reading([_figure(found), *sections], claims)
+    return Reading([_glance(found), *sections], claims)
 
 
-def _figure(found: dict[str, Table]) -> Section:
-    panels = {
-        model: {
-            "median and quartiles": (
-                np.arange(len(FOLLOWS)),
-                np.asarray([_ratios(table, method)[[1, 0, 2]] for method in FOLLOWS]),
-            )
-        }
-        for model, table in found.items()
-    }
-    figure = plotting.intervals(
-        panels, xlabel="method, numbered as below", ylabel="seconds / plain", level=1.0, log=True
-    )
-    names = ", ".join(f"{index} {name}" for index, name in enumerate(FOLLOWS))
-    return Section("Seconds beside those of a plain sample", f"Methods: {names}.", figure=figure)
+def _glance(found: dict[str, Table]) -> Section:
+    rows = []
+    for method in FOLLOWS:
+        cells = []
+        for table in found.values():
+            ratio, evaluations = _ratios(table, method)[1], _cost(table, method, "evaluations")
+            cells.append(f"{ratio:.3g} ({evaluations:,.0f})")
+        rows.append([method, *cells])
+    text = "Seconds of a sample, in those of a plain one (and network evaluations)."
+    return Section("At a glance", text, ("method", *found), rows)
 
 
 QUESTION = Question(

@@ -203,7 +203,6 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     """Bias, spread and noise of each estimate, how they rank, and how models of one data set do."""
     rows, ranks, costs = [], [], []
     high, low, equal, ranked, true = [], [], [], [], []
-    panels: dict[str, Any] = {model: {} for model in found}
     for model, source, estimate in _cells(found):
         values, errors, truth = _aligned(found[model], source, estimate)
         size = found[model]["size"][0]
@@ -222,9 +221,6 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
                 *(float(np.std(gap, ddof=1)), noise, stated),
             ]
         )
-        panels[model].setdefault(NAMES[estimate], ([], []))
-        panels[model][NAMES[estimate]][0].append(list(SETS).index(source))
-        panels[model][NAMES[estimate]][1].append(in_bits)
         if source == "coarse":
             continue
         order, pairs = (
@@ -291,28 +287,30 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
                 alike,
             )
         )
-    return Reading(_sections(rows, ranks, costs, agree, panels), claims)
+    return Reading(_sections(found, rows, ranks, costs, agree), claims)
+
+
+def _scatter(model: str, table: Table) -> Section:
+    """Every estimate of the reverse SDE's samples against the yardstick."""
+    parts = {NAMES[name]: _aligned(table, "samples", name) for name in NAMES}
+    truth = next(iter(parts.values()))[2]
+    figure = plotting.detail(
+        truth,
+        {name: values[:, 0] for name, (values, _, _) in parts.items()},
+        xlabel="log p, yardstick (nats)",
+    )
+    return Section(f"Estimates against the yardstick: {model}", "Samples; nats.", figure=figure)
 
 
 def _sections(
-    rows: list[Any], ranks: list[Any], costs: list[Any], agree: list[Any], panels: dict[str, Any]
+    found: dict[str, Table], rows: list[Any], ranks: list[Any], costs: list[Any], agree: list[Any]
 ) -> list[Section]:
-    figure = plotting.intervals(
-        {
-            model: {name: (x, np.asarray(ends)) for name, (x, ends) in curves.items()}
-            for model, curves in panels.items()
-        },
-        xlabel="0: data, 1: samples, 2: coarse samples",
-        ylabel="bias (bits/dim)",
-        level=0.0,
-    )
     sections = [
         Section(
             "Bias and spread",
             "Estimate less yardstick; spread, noise and stated error in nats.",
             HEADS,
             rows,
-            figure,
         ),
         Section(
             "Ranks",
@@ -336,7 +334,7 @@ def _sections(
                 agree,
             )
         )
-    return sections
+    return [*sections, *(_scatter(model, table) for model, table in found.items())]
 
 
 QUESTION = Question("Which estimate of log p is worth what?", METHOD, Settings, measure, read)

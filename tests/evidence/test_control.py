@@ -13,7 +13,7 @@ def made(gap=0.0, noise=0.0, lands=0.0, status=0):
     ``lands``."""
     rng = np.random.default_rng(0)
     parts = []
-    requests = [("plain", 0.5), ("quantile", 0.3), ("match", 50.0)]
+    requests = [("plain", 0.5), ("quantile", 0.3), ("match", 50.0), ("finer", 50.0)]
     requests += [(name, p) for name in ("target", "polish") for p in (5.0, 50.0, 95.0)]
     for method, request in requests:
         n, unit = 16, SIZE * np.log(2.0)
@@ -76,5 +76,5 @@ def test_rows_of_a_model():
         {"spiral2d": 8}, steps=16, natural=16, polished=2, matched=3, quantiles=(0.6,)
     )
     rows = control.measure(settings, "spiral2d")
-    assert len(rows["method"]) == 16 + 8 + 3 * 8 + 3 * 2 + 3
+    assert len(rows["method"]) == 16 + 8 + (3 + 1) * 8 + 3 * 2 + 3
     assert len(control.read(settings, {"spiral2d": rows}).claims) == 6
