@@ -26,14 +26,14 @@ of the log p of the unguided ones, by `target` with two closing corrections (`po
 solve *tracks* log p as far as the model's score is the gradient of the flow's log p; the finished
 sample is then *encoded* again by `log_density`, which needs no score and says what log p is under
 the flow's own density. For `quantile` and unguided samples there is no requested log p, and the
-tracked one stands for it. The encoding's own probes are drawn apart from those that steered, and
-where traces are estimated (two cycled probes above 64 dimensions) the variance that its standard
-error explains is taken off mean squares; the noise of the probes that steered is an error of the
-control and stays. With `polish` and `match` what stands as tracked is their own final encoding.
-Every solve has the same fixed number of steps. What of an error is the solver's is shown by the
-difference of unguided samples, and by `target` at the 50th percentile with twice as many steps,
-encoded with twice as many: what is left there is not the solver's. Differences in bits per
-dimension are nats / (D ln 2).
+tracked one stands for it. Traces are exact in two dimensions and take cycled probes for pictures,
+two unless the settings name another number. The encoding's own are drawn apart from those that
+steered, and the variance that its standard error explains is taken off mean squares; the noise of
+the probes that steered is an error of the control and stays. With `polish` and `match` what stands
+as tracked is their own final encoding. Every solve has the same fixed number of steps. What of an
+error is the solver's is shown by the difference of unguided samples, and by `target` at the 50th
+percentile with twice as many steps, encoded with twice as many: what is left there is not the
+solver's. Differences in bits per dimension are nats / (D ln 2).
 """
 PERCENTILES = (5.0, 50.0, 95.0)
 PASSES = 2  # closing corrections of polish
@@ -56,7 +56,8 @@ TITLES = {
 @dataclass(frozen=True)
 class Settings:
     """``models`` counts samples for each request; ``natural`` unguided ones for the percentiles,
-    ``polished`` those for each request of polish, ``matched`` those of match in all."""
+    ``polished`` those for each request of polish, ``matched`` those of match in all; ``probes``, of a
+    model's traces."""
 
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0
@@ -65,12 +66,14 @@ class Settings:
     polished: int = 3
     matched: int = 3
     quantiles: tuple[float, ...] = (0.3, 0.7)
+    probes: dict[str, int] = field(default_factory=dict)
 
 
 def measure(settings: Settings, model: str) -> Table:
     """A row for each sample."""
     subject, count = subjects.load(model), settings.models[model]
-    options: dict[str, Any] = {"divergence": subject.trace, "steps": settings.steps}
+    trace = subject.estimate(settings.probes.get(model, subjects.PROBES))
+    options: dict[str, Any] = {"divergence": trace, "steps": settings.steps}
 
     def encode(flow: Any, x: Any, key: Any) -> Any:
         return log_density(flow, x, key=key, **options)

@@ -43,6 +43,7 @@ SETS = {"data": "held-out data", "samples": "samples", "coarse": "samples, a qua
 NAMES = {"probes": "ODE, 2 probes", "bound": "forward bound", "reverse": "reverse SDE"}
 YARDSTICK = "reference"
 COARSER = 4
+FULL = 64  # dimensions up to which the yardstick's traces are exact
 FEWEST = 8  # pictures that two models have in common, to be compared
 HEADS = (
     *("model", "of", "estimate", "n", "bias (nats)", "bias (bits/dim)"),
@@ -68,7 +69,7 @@ class Settings:
 def measure(settings: Settings, model: str) -> Table:
     """A row for each picture, estimate and repeat."""
     subject, count = subjects.load(model), settings.models[model]
-    small = subject.flow.size <= subjects.EXACT
+    small = subject.flow.size <= FULL
     many = exact() if small else orthogonal(settings.reference)
 
     def reference(flow: Any, x: Any, key: Any) -> Any:
@@ -113,7 +114,7 @@ def measure(settings: Settings, model: str) -> Table:
     def compare(source: str, names: np.ndarray, x: Any, *, briefly: bool = False) -> None:
         keys = jax.random.split(next(streams), len(names))
         # The coarse set shows a bias far above the noise of two probes.
-        yardstick = probes if briefly and not small else reference
+        yardstick = probes if briefly else reference
         add(source, YARDSTICK, 0, names, subject.each(yardstick, x, keys))
         for repeat in range(0 if briefly else settings.repeats):
             for estimate, verb in (("probes", probes), ("bound", bound)):

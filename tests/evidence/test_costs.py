@@ -35,7 +35,7 @@ def verdicts(**options):
 
 def test_what_is_cheap_holds_and_what_is_dear_does_not():
     cheap = verdicts(seconds={"match": 20.0})
-    dear = verdicts(steps={"quantile": 32}, seconds={"plain, log p by 2 probes": 9.0})
+    dear = verdicts(steps={"quantile": 32}, seconds={"plain, log p": 9.0})
     assert cheap == ["holds"] * 3
     assert dear == ["does not hold here"] * 3
 
