@@ -56,8 +56,8 @@ TITLES = {
 @dataclass(frozen=True)
 class Settings:
     """``models`` counts samples for each request; ``natural`` unguided ones for the percentiles,
-    ``polished`` those for each request of polish, ``matched`` those of match in all; ``probes``, of a
-    model's traces."""
+    ``polished`` those for each request of polish, ``matched`` those of match in all; ``probes``
+    of a model's traces, for those that take others than two."""
 
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0

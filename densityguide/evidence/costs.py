@@ -39,9 +39,10 @@ solves the same equation has the steps of its own kind (see the table), the forw
 reverse SDE have fixed ones, since their error is one of chance or falls too slowly to be compared.
 
 Log p takes an exact trace in two dimensions and two cycled probes for pictures; up to 64
-dimensions the plain sample is timed with exact traces as well. Seconds are those of a small batch compiled into one program, compilation apart; all methods are run in turn, several
-times over, and each time is divided by that of the plain sample of the same round. `match` runs on
-one sample. On tiny models most of the time is not spent in the network.
+dimensions the plain sample is timed with exact traces as well. Seconds are those of a small batch
+compiled into one program, compilation apart; all methods are run in turn, several times over, and
+each time is divided by that of the plain sample of the same round. `match` runs on one sample. On
+tiny models most of the time is not spent in the network.
 """
 Q, SWITCH, LEVEL, PASSES = 0.6, 0.7, 0.3, 2
 TOLERANCE, START, FINER, ENCODED = 0.01, 8, 4, 128
