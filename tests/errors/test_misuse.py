@@ -32,7 +32,7 @@ MISUSES = {
 }
 # Their messages are about files and figures, and are provoked where those are made: tests/models,
 # tests/cli and so on.
-ELSEWHERE = {"models", "training", "data", "commands", "cli", "jobs", "plotting"}
+ELSEWHERE = {"models", "training", "data", "commands", "cli", "jobs", "evidence", "plotting"}
 ERRORS = {"ValueError", "TypeError", "FileNotFoundError", "ShapeError"}
 
 provoked: dict[str, set[tuple[str, int]]] = {}
