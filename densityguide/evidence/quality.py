@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from densityguide import guidance, plotting, sampling
-from densityguide.divergence import Trace, exact, orthogonal
+from densityguide.divergence import Trace
 from densityguide.evidence import statistics, subjects, tables
 from densityguide.evidence.curves import Curve, between, curve
 from densityguide.evidence.judge import MEASURES, Judge
@@ -105,7 +105,7 @@ def measure(settings: Settings, model: str) -> Table:
     subject = subjects.load(model)
     heldout = subject.heldout(settings.models[model])
     count = len(heldout)
-    trace = orthogonal(2) if subject.is_image else exact()
+    trace = subject.trace
     judge = Judge(subject, count, settings.draws, settings.seed)
 
     def encoded(flow: Any, x: Any, key: Any) -> Any:

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from densityguide import guidance, noise, plotting, sampling
-from densityguide.divergence import exact, orthogonal
 from densityguide.evidence import statistics, subjects, tables
 from densityguide.evidence.statistics import Interval
 from densityguide.evidence.study import Claim, Question, Reading, Section, verdict
@@ -78,7 +77,7 @@ def bands(deviations: np.ndarray, frequency: float) -> tuple[np.ndarray, np.ndar
 def measure(settings: Settings, model: str) -> Table:
     """A row for each method and latent."""
     subject, count, keys = subjects.load(model), settings.models[model], settings.keys
-    trace = orthogonal(2) if subject.is_image else exact()
+    trace = subject.trace
     steps = settings.steps
 
     def encoded(flow: Any, x: Any, key: Any) -> Any:
