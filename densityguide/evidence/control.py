@@ -244,7 +244,7 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     match = _judge(
         "Scaling the latent (match) gives the requested log p under the flow's own density, "
         "where a root is found.",
-        {model: part for model, part in rooted.items() if len(part["size"])},
+        {model: part for model, part in rooted.items() if len(part["size"])} or whole,
         LANDED,
     )
     total = sum(len(table["size"]) for table in whole.values())
@@ -316,7 +316,8 @@ def _figure(found: dict[str, Table], cells: dict[str, dict[str, Table]]) -> Sect
             parts = [part for name, part in cells[method].items() if name.split(",")[0] == model]
             ends = []
             for part in map(_rooted, parts):
-                error = deviations.bits(part["encoded"] - part["requested"], part["size"][0])
+                gap = part["encoded"] - part["requested"]
+                error = deviations.bits(gap, found[model]["size"][0])
                 ends.append(statistics.mean(error))
             panels[model][label] = ([part["request"][0] for part in parts], np.asarray(ends))
     figure = plotting.intervals(

@@ -65,6 +65,16 @@ def test_a_failed_sample_is_no_success():
     assert claims[1].verdict == claims[2].verdict == "does not hold here"
 
 
+def test_where_no_scale_has_the_requested_log_p():
+    rows = made()
+    missing = rows["method"] == "match"
+    rows["status"][missing] = 16
+    rows["encoded"][missing] += 100.0
+    claims = control.read(control.Settings(), {"digits8": rows}).claims
+    assert claims[4].verdict == "does not hold here"
+    assert "16 of 16 had no root" in claims[4].found
+
+
 def test_arriving_is_the_slope():
     push = np.random.default_rng(0).normal(size=50)
     np.testing.assert_allclose(control.arriving(push, 0.7 * push), 0.7)

@@ -66,6 +66,12 @@ def test_models_of_other_data_are_not_compared():
     assert len(estimators._families({"a": made(), "b": made(seed=1)})) == 1
 
 
+def test_an_error_in_proportion_to_the_step_is_removed():
+    step, limit = 0.1, 2.0
+    fine, coarse = (np.full(8, limit + 5.0 * size) for size in (step, estimators.COARSER * step))
+    np.testing.assert_allclose(estimators.continued(fine, coarse), limit)
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_kendall_is_that_of_scipy(ties):
     rng = np.random.default_rng(0)
