@@ -313,12 +313,16 @@ def _figure(found: dict[str, Table], cells: dict[str, dict[str, Table]]) -> Sect
     panels: dict[str, Any] = {model: {} for model in found}
     for method, label in names.items():
         for model in found:
-            parts = [part for name, part in cells[method].items() if name.split(",")[0] == model]
+            parts = [
+                _rooted(part) for name, part in cells[method].items() if name.split(",")[0] == model
+            ]
+            parts = [part for part in parts if len(part["size"])]
+            if not parts:
+                continue
             ends = []
-            for part in map(_rooted, parts):
+            for part in parts:
                 gap = part["encoded"] - part["requested"]
-                error = deviations.bits(gap, found[model]["size"][0])
-                ends.append(statistics.mean(error))
+                ends.append(statistics.mean(deviations.bits(gap, part["size"][0])))
             panels[model][label] = ([part["request"][0] for part in parts], np.asarray(ends))
     figure = plotting.intervals(
         panels,

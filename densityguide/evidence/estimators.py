@@ -165,8 +165,8 @@ def _bias(values: np.ndarray, truth: np.ndarray) -> Interval:
 
 
 def continued(fine: np.ndarray, coarse: np.ndarray) -> float:
-    """Where the means of ``fine`` and of ``coarse``, with steps `COARSER` times as long, point to as
-    the step goes to 0 (Richardson, 1911)."""
+    """Where the means of ``fine`` and of ``coarse``, with steps `COARSER` times as long, point to
+    as the step goes to 0 (Richardson, 1911)."""
     return float(fine.mean() - (coarse.mean() - fine.mean()) / (COARSER - 1))
 
 
