@@ -64,7 +64,7 @@ class Settings:
     steps: int = 64
     natural: int = 24
     polished: int = 3
-    matched: int = 3
+    matched: int = 6
     quantiles: tuple[float, ...] = (0.3, 0.7)
     probes: dict[str, int] = field(default_factory=dict)
 
@@ -243,8 +243,8 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     missing = sum(int(_has(table, Status.NO_ROOT).sum()) for table in whole.values())
     match = _judge(
         "Scaling the latent (match) gives the requested log p under the flow's own density, "
-        "where a root is found.",
-        {model: part for model, part in rooted.items() if len(part["size"])} or whole,
+        "where roots are found, at least two of a model.",
+        {model: part for model, part in rooted.items() if len(part["size"]) > 1} or whole,
         LANDED,
     )
     total = sum(len(table["size"]) for table in whole.values())
