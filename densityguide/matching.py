@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
 import optimistix
 from jax import Array
@@ -95,6 +96,27 @@ def match_log_density(
     return _match(method, trace, scan, flow, x, key, numbers, goal, ends, near)
 
 
+class _Quotient(lineax.AbstractLinearSolver[Any]):  # type: ignore[misc]  # it has no types
+    """One linear equation in one unknown. Lineax's own solvers probe with a constant of theirs,
+    which does not vary over devices as the operator does, and so raise inside ``pmap``."""
+
+    def init(self, operator: Any, options: dict[str, Any]) -> Any:
+        return operator
+
+    def compute(self, state: Any, vector: Any, options: dict[str, Any]) -> Any:
+        return vector / state.mv(0.0 * vector + 1.0), successful, {}
+
+    def transpose(self, state: Any, options: dict[str, Any]) -> Any:
+        return state.T, options
+
+    def conj(self, state: Any, options: dict[str, Any]) -> Any:
+        return state, options
+
+    def assume_full_rank(self) -> bool:
+        return True
+
+
+successful: Any = lineax.RESULTS.successful
 # Their declared fields say less than they take: a norm has a default, a tolerance may be traced.
 bisection: Callable[..., Any] = optimistix.Bisection
 newtons_method: Callable[..., Any] = optimistix.Newton
@@ -142,9 +164,10 @@ def _match(
     )
     newton: Any = optimistix.root_find(
         gap,
-        newtons_method(rtol=1e-9, atol=tolerance),
+        newtons_method(rtol=1e-9, atol=tolerance, linear_solver=_Quotient()),
         halved.value,
         options={"lower": low, "upper": high},
+        adjoint=optimistix.ImplicitAdjoint(_Quotient()),
         max_steps=12,
         throw=False,
     )

@@ -33,6 +33,8 @@ DOORS = {
     "diffrax": {"solve"},
     "flax": {"models", "frameworks"},
     "equinox": {"frameworks"},
+    "optimistix": {"matching"},
+    "lineax": {"matching"},
     "optax": {"training"},
     "orbax": {"training"},
     "dacite": {"settings"},

@@ -62,6 +62,23 @@ def test_every_root_is_counted_and_the_nearest_taken():
 
 
 @pytest.mark.slow
+def test_devices_match_as_one_program_does(matched):
+    flow, x, goals, out = matched
+    run = dg.parallel.pmap(lambda *one: dg.match_log_density(*one, steps=96), block=4)
+    many = run(flow, np.asarray(x), np.asarray(goals))
+    np.testing.assert_allclose(many.log_density, out.log_density, atol=1e-7)
+    np.testing.assert_allclose(many.x, out.x, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_the_scale_has_the_derivative_of_an_inverse_function(matched):
+    flow, x, goals, out = matched
+    slope = jax.grad(lambda goal: dg.match_log_density(flow, x[0], goal, steps=96).scale)(goals[0])
+    latent = out.scale[0] * x[0]
+    along = dg.score_alignment(flow, latent, direction=x[0], use_score=False, steps=96).value
+    assert slope * along == pytest.approx(1.0, rel=1e-2)  # the 96-step solve's own error
+
+
 def test_no_score_is_needed_and_an_adaptive_solve_serves():
     world_flow = gaussian(3)
     plain = dg.cnf(
