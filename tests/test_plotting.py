@@ -68,6 +68,19 @@ def test_convergence_draws_every_curve():
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "16", "32"]
 
 
+def test_intervals_are_drawn_where_they_are():
+    ends = np.array([[1.0, 0.5, 2.0], [3.0, 2.5, 3.25]])
+    both = {"one": ([0.0, 1.0], ends), "two": ([0.0, 1.0], ends + 1.0)}
+    figure = plotting.intervals({"a": both, "b": both, "c": both}, xlabel="x", ylabel="y")
+    *panels, spare = figure.axes
+    assert [axis.get_title(loc="left") for axis in panels] == ["a", "b", "c"]
+    assert not spare.get_visible()
+    (line, _, (bars,)), _ = panels[0].containers
+    np.testing.assert_array_equal(line.get_ydata(), ends[:, 0])
+    np.testing.assert_array_equal([bar[:, 1] for bar in bars.get_segments()], ends[:, 1:])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
+
+
 def test_detail_gives_scipys_rank_correlation_in_every_group():
     log_p = RNG.normal(size=30)
     measures = {"bytes": -log_p + RNG.normal(size=30), "power": RNG.normal(size=30)}
@@ -153,6 +166,11 @@ def test_figures_render_and_pyplot_keeps_none():
         (lambda: plotting.images(np.zeros((1, 2, 8, 8, 1)), labels="ab"), "one for each row"),
         (lambda: plotting.log_density_paths(np.zeros(3), np.zeros(2), np.zeros(3)), "3 knots"),
         (lambda: plotting.convergence({}), "at least one curve"),
+        (lambda: plotting.intervals({}, xlabel="", ylabel=""), "at least one panel"),
+        (
+            lambda: plotting.intervals({"a": {"b": ([1], [[1, 2]])}}, xlabel="", ylabel=""),
+            r"intervals \[n, 3\]",
+        ),
         (lambda: plotting.convergence({"a": ([1], [1])}, emphasis=["b"]), "must name curves"),
         (lambda: plotting.convergence({"a": ([1, 2], [1])}), "as many errors as evaluations"),
         (lambda: plotting.detail(np.zeros((2, 2)), {"a": [1]}), "log_density"),

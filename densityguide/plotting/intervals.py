@@ -44,7 +44,9 @@ def intervals(
     looks = dict(zip(names, zip(colours(len(names)), cycle(MARKERS), cycle(LINES)), strict=False))
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
-    with sheet((4.6 * columns, 3.3 * rows + 0.5), rows, columns) as (figure, axes):
+    beside = 4 if columns > 1 else 2  # names of the legend in a row
+    size = (max(4.6 * columns, 7.0), max(3.3 * rows, 4.2) + 0.4 * ceil(len(names) / beside))
+    with sheet(size, rows, columns) as (figure, axes):
         for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
             for name, (x, ends) in curves.items():
                 x, ends = np.asarray(x, np.float64), np.asarray(ends, np.float64)
@@ -69,5 +71,5 @@ def intervals(
         figure.supylabel(ylabel, fontsize=13.0)
         handles = {h.get_label(): h for a in axes.flat for h in a.get_legend_handles_labels()[0]}
         if len(names) > 1:
-            figure.legend(handles.values(), handles, loc="outside upper center", ncols=4)
+            figure.legend(handles.values(), handles, loc="outside upper center", ncols=beside)
         return figure
