@@ -166,11 +166,11 @@ def test_mistakes_in_a_cnf_are_named(changes, words, data):
 @pytest.mark.slow
 def test_a_linear_field_has_no_kinks():
     """The curvature of a Gaussian's field is zero up to rounding."""
-    from densityguide.verify import _kinks
+    from densityguide.verify.network import kinks
 
     with jax.enable_x64(False):
         flow = dg.worlds.gaussian(jnp.zeros(3), jnp.diag(jnp.asarray([1.0, 0.2, 0.05])))
-        check = _kinks(flow, jax.random.key(0))
+        check = kinks(flow, jax.random.key(0))
     assert check.passed, check.seen
 
 
