@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from densityguide import sampling, tracking
+from densityguide import natural, tracking
 from densityguide import solve as solving
 from densityguide.divergence import Trace, apply
 from densityguide.errors import present, require
@@ -82,7 +82,7 @@ def _calibrate(
     def one(key: Array) -> tuple[Array, Array]:
         key_latent, key_trace, key_h = jax.random.split(key, 3)
         x = flow.prior.sample(key_latent)
-        states, log_density = sampling.trajectory(method, trace, flow, x, key_trace, numbers)
+        states, log_density = natural.trajectory(method, trace, flow, x, key_trace, numbers)
         keys = jax.random.split(key_h, times.shape[0])
         h = jax.vmap(lambda *at: fluctuation(flow, trace, *at))(states, times, keys)
         pairs = h[:, :1] * h[:, -1:]  # independent probes; the same value twice if exact

@@ -16,7 +16,7 @@ FLOORS = {
     "probes divergence frameworks networks",
     "flows": "flows worlds rewiring classifier_free",
     "engine": "multistep solve guidance noise tracking guided",
-    "verbs": "rescaling sampling likelihood alignment sde polish",
+    "verbs": "natural rescaling sampling likelihood alignment sde polish",
     "verbs of verbs": "matching verify reports calibration high_density cost",
     "data": "data settings",
     "models": "models",

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import guidance, plotting, sampling
+from densityguide import guidance, natural, plotting, sampling
 from densityguide import solve as solving
 from densityguide.calibration import fluctuation
 from densityguide.errors import present
@@ -66,7 +66,7 @@ def measure(settings: Settings, model: str) -> Table:
     def plain(flow: Flow, key: Any) -> Any:
         key_latent, key_trace, key_h = jax.random.split(key, 3)
         x = sampling.latent(flow, key_latent)
-        states, log_density = sampling.trajectory(method, trace, flow, x, key_trace, numbers)
+        states, log_density = natural.trajectory(method, trace, flow, x, key_trace, numbers)
         keys = jax.random.split(key_h, len(shown))
         at = (states[shown], numbers.knots[shown], keys)
         h = jax.vmap(lambda *one: fluctuation(flow, trace, *one))(*at)
