@@ -106,7 +106,7 @@ def rms(values) -> float:
 
 def matrices(flow: dg.Flow, t) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights [K], means [K, D] and full covariances [K, D, D] of a world at log-SNR ``t``,
-    written with NumPy from MATH.md's table, not with the library."""
+    written with NumPy from the table of docs/mathematics.md, not with the library."""
     name, t = flow.path.name, np.float64(t)
 
     def sigmoid(z):

@@ -74,7 +74,7 @@ def test_path_runs_from_the_prior_to_the_reported_value():
     np.testing.assert_allclose(out.path[:, -1] + offset, out.log_density, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_the_state_is_never_less_than_single_precision(kind):
     """A small bfloat16 network: x, log p and weights' gradients, state float32."""
     dtype = jnp.dtype(kind)

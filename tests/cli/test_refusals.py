@@ -116,6 +116,7 @@ def test_missing_weights(run, model):
     assert "does not exist" in run("sample", "--model", model).line
 
 
+@pytest.mark.slow
 def test_damaged_run(run, tmp_path):
     """A checkpoint that lost its arrays, then a run whose record is broken."""
     from densityguide import training
