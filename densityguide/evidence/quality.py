@@ -272,7 +272,7 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     figures = {**MEASURES, "nearest": "distance to training data", "spread": "spread of log p"}
     sections = [
         Section(
-            words.capitalize(),
+            words[0].upper() + words[1:],
             READING.get(name, ""),
             figure=_figure(found, name, words),
         )
