@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from densityguide.commands.source import Source
+from densityguide.data.arrays import DAMAGE
 
 __all__ = ["Inputs", "on_model_scale", "open_inputs", "read_array"]
 
@@ -75,7 +74,7 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    except DAMAGE as error:
         reason = str(error).partition(". ")[0]
         raise ValueError(f"expected arrays in {path}, it is damaged ({reason})") from None
 

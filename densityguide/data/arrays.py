@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import numpy as np
 
 from densityguide.data.split import held_out
 
-__all__ = ["read"]
+__all__ = ["DAMAGE", "read"]
 
+# What NumPy and zipfile raise for damaged files.
+DAMAGE: tuple[type[Exception], ...] = (OSError, ValueError, EOFError, AttributeError, TypeError)
+DAMAGE += (NotImplementedError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 HELP = "save uint8 images [N, H, W, C] or float32 points [N, D] as array 'images'"
 
 
@@ -33,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"expected an npz file of plain arrays, {path} is none ({reason}): {HELP}"
@@ -81,7 +86,7 @@ def _labels(
     if labels is None:
         return None
     whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (len(images),)
-    if not whole or (len(labels) and labels.min() < 0):
+    if not whole or (len(labels) and not 0 <= labels.min() <= labels.max() < 2**31):
         raise ValueError(
             f"expected {name} as {len(images)} integers from 0 in {path}, got "
             f"{labels.dtype} {list(labels.shape)}: one class number an image"

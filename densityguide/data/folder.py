@@ -26,13 +26,15 @@ def decode(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray:
     """The picture as uint8 [H, W, C], C = 1 (grey) or 3: the largest centred part of the wanted
     proportions, scaled by Lanczos' filter; transparent pixels on white, turned as its camera says.
 
-    ValueError for a file that is no picture.
+    ValueError for a file that is no picture, or one of more than 8 bits a channel.
     """
     from PIL import Image, ImageOps
 
     height, width, channels = shape
     try:
         with Image.open(path) as opened:
+            if opened.mode[0] in "IF":  # Pillow would clip the values, not scale them
+                raise ValueError(f"of mode {opened.mode}, expected 8 bits a channel")
             picture = ImageOps.exif_transpose(opened)
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")

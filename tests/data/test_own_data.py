@@ -47,6 +47,7 @@ def test_npz_of_points(tmp_path):
         ({"images": IMAGES[..., 0]}, r"got images uint8 \[200, 4, 4\]"),
         ({"images": np.full((4, 2), np.nan, np.float32)}, "expected finite points"),
         ({"images": IMAGES, "labels": np.arange(3)}, "expected labels as 200 integers"),
+        ({"images": IMAGES, "labels": np.full(200, 2**40)}, "expected labels as 200 integers"),
         ({"images": IMAGES, "levels": 17}, r"expected levels from \d+ to 256"),
         ({"images": IMAGES, "levels": 3.5}, "expected levels as one integer"),
         ({"images": IMAGES[:1]}, "both sides of the split"),
@@ -68,6 +69,17 @@ def test_damaged_npz_is_one_line(tmp_path, content):
     with pytest.raises(ValueError, match="npz file of plain arrays") as caught:
         data.load(tmp_path / "a.npz")
     assert "\n" not in str(caught.value)
+
+
+def test_npz_of_flipped_bytes_is_one_line(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=IMAGES % 4)
+    whole = path.read_bytes()
+    for start in range(60, len(whole) - 200, 100):
+        path.write_bytes(whole[:start] + b"\xff" * 8 + whole[start + 8 :])
+        with pytest.raises(ValueError, match="npz file of plain arrays") as caught:
+            data.load(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_missing_files(tmp_path):
@@ -133,6 +145,9 @@ def test_wrong_folders_are_one_line(tmp_path, album):
     with pytest.raises(ValueError, match=r"broken\.png cannot be decoded") as caught:
         data.load(tmp_path, shape=(4, 4, 3))
     assert "\n" not in str(caught.value)
+    Image.fromarray(np.full((8, 8), 300, np.uint16)).save(tmp_path / "broken.png")
+    with pytest.raises(ValueError, match=r"mode I;16, expected 8 bits a channel"):
+        data.load(tmp_path, shape=(4, 4, 3))
     (tmp_path / "broken.png").unlink()
     Image.new("L", (8, 8)).save(tmp_path / "only.png")
     with pytest.raises(ValueError, match="both sides of the split"):
