@@ -15,6 +15,7 @@ import numpy as np
 
 from densityguide import models, worlds
 from densityguide.flows import Flow
+from densityguide.models import card, pretrained
 from densityguide.networks import Conditioned
 
 __all__ = ["Source", "load", "world_names"]
@@ -108,7 +109,13 @@ def load(spec: str, condition: str | None = None, *, option: str = "--condition"
             raise ValueError(
                 f"{option} belongs to models trained with one, {spec} takes none: drop it"
             )
-        flow = flow.given(_condition(condition, option))
+        told = _condition(condition, option)
+        flow = flow.given(told)
+        classes = card.read(pretrained.folder_of(spec) / "card.json").network["fields"]["classes"]
+        if not -1 <= int(told) < classes:
+            raise ValueError(
+                f"{option} must be a class from 0 to {classes - 1}, or -1 for none, got {told}"
+            )
     if world:
         return Source(spec, flow, 0)
     pictures = flow.transform is not None and len(flow.shape) == 3 and flow.shape[-1] in (1, 3)
