@@ -77,7 +77,11 @@ def prepare(job: Density) -> Work:
         lambda found: found,
         ("log_density", "standard_error", "status"),
         summarise,
-        {"model": arrays_digest(loaded.flow), "data": dataset.checksum},
+        {
+            "model": arrays_digest(loaded.flow),
+            "data": dataset.checksum,
+            "split of the data": [len(dataset.train), len(dataset.heldout)],
+        },
     )
 
 

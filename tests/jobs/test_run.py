@@ -186,6 +186,17 @@ def test_log_density_of_a_data_set(tmp_path):
     np.testing.assert_allclose(found["bits_per_dim"][0], alone.value[0], rtol=1e-4)
 
 
+def test_another_split_of_the_same_data_is_refused(tmp_path):
+    points = np.random.default_rng(0).normal(size=(8, 12)).astype(np.float32)
+    file = tmp_path / "points.npz"
+    job = Density("world:mixture", str(file), solve=Solve(steps=2), output=Output(4, 4))
+    np.savez(file, train=points[:4], heldout=points[4:])
+    jobs.run(job, tmp_path / "out")
+    np.savez(file, train=points[:2], heldout=points[2:])
+    with pytest.raises(ValueError, match="the split of the data changed since"):
+        jobs.run(job, tmp_path / "out")
+
+
 @pytest.mark.slow
 def test_alignment_agrees_with_the_report(tmp_path):
     """The same rate, within both intervals, from other latents."""
