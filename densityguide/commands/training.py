@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ __all__ = ["export", "train", "train_tables"]
 
 
 def _is_run(path: Path) -> bool:
-    return (path / "config.json").is_file()
+    """Others keep a config.json too, diffusers for one; a run has its log beside it, or says what
+    its data were."""
+    try:
+        own = "checksum" in json.loads((path / "config.json").read_text("utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        own = False
+    return own or ((path / "config.json").is_file() and (path / "log.jsonl").is_file())
 
 
 def _is_model(path: Path) -> bool:

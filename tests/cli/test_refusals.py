@@ -34,6 +34,11 @@ WORLD = ("sample", "--model", "world:mixture")
         ((*WORLD, "--probes", "1"), ("--probes", "error bar")),
         ((*WORLD, "--probes", "-2"), ("--probes", "got -2")),
         ((*WORLD, "--condition", "3"), ("--condition", "takes none")),
+        (
+            ("sample", "--model", "digits8-class", "--condition", "10"),
+            ("--condition", "0 to 9", "-1 for none", "got 10"),
+        ),
+        (("sample", "--model", "digits8-class", "--condition", "-2"), ("--condition", "got -2")),
         (("train", "--config", "absent.toml"), ("absent.toml", "does not exist")),
         (("train",), ("--config",)),
         (("export", "absent", "model"), ("absent", "run folder")),
@@ -64,6 +69,16 @@ def test_foreign_folder(run, tmp_path):
     for words in [(*WORLD, "--out", foreign), ("export", "absent", foreign)]:
         assert "did not write" in run(*words).line
     assert [path.name for path in foreign.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_configuration_of_others_is_foreign(run, tmp_path):
+    foreign = tmp_path / "unet"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    config = tmp_path / "run.toml"
+    config.write_text('name = "x"\ndata = "digits8"\n')
+    assert "did not write" in run("train", "--config", config, "--out", foreign).line
+    assert [path.name for path in foreign.iterdir()] == ["config.json"]
 
 
 def test_report_of_another_program_is_foreign(run, tmp_path):
