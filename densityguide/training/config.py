@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,6 +112,15 @@ def _check_values(config: Config) -> Config:
         value = getattr(table, key)
         if not 0 <= value < 1:
             raise ValueError(f"expected {key} in [0, 1), got {value}: set a share")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"expected seed in 0 .. {2**32 - 1}, got {config.seed}")
+    if config.optimiser.steps >= 2**31:
+        raise ValueError(f"expected steps below {2**31}, got {config.optimiser.steps}")
+    positive = {"learning_rate": config.optimiser, "clip": config.optimiser, "scale": config.loss}
+    for key, part in positive.items():
+        value = getattr(part, key)
+        if not 0 < value < math.inf:
+            raise ValueError(f"expected finite {key} > 0, got {value}: set a positive number")
     for key in ("warmup", "decay"):
         value = getattr(config.optimiser, key)
         if value < 0:
@@ -129,8 +139,18 @@ def _check_values(config: Config) -> Config:
             f"got {config.loss.error!r}"
         )
     low, high = config.loss.log_snr
-    if not low < high:
-        raise ValueError(f"expected loss.log_snr = [low, high], low < high, got [{low}, {high}]")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(
+            f"expected finite loss.log_snr = [low, high], low < high, got [{low}, {high}]"
+        )
+    if not low <= config.loss.centre <= high:
+        raise ValueError(
+            f"expected loss.centre in loss.log_snr = [{low}, {high}], got {config.loss.centre}"
+        )
+    if not 0 <= config.optimiser.weight_decay < math.inf:
+        raise ValueError(
+            f"expected finite weight_decay >= 0, got {config.optimiser.weight_decay}: 0 is none"
+        )
     return config
 
 
