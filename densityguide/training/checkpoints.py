@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from densityguide import settings
 from densityguide.data import Dataset
 from densityguide.training.config import Config, from_dict, to_dict
 
@@ -43,11 +44,12 @@ def save(out: str | os.PathLike[str], state: Any) -> None:
 
 
 def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:
-    """The newest checkpoint as a state shaped like `like`; ValueError for another network."""
+    """The newest checkpoint as a state shaped like `like`; ValueError for another network, data,
+    loss or seed."""
     step = latest_step(out)
     if step is None:
         raise FileNotFoundError(f"expected checkpoints in folder {out}, found none: train first")
-    _, stored = read_run(out)
+    theirs, stored = read_run(out)
     ours = to_dict(config)
     for key in ("data", "model"):
         if stored["config"][key] != json.loads(json.dumps(ours[key])):
@@ -60,6 +62,13 @@ def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:
         raise ValueError(
             f"expected loss.adapt as in the run in {out}, which has {adapt}, got "
             f"{config.loss.adapt}: restore it in the configuration or choose an empty folder"
+        )
+    was, now = ({key: side[key] for key in ("seed", "loss")} for side in (to_dict(theirs), ours))
+    changed = settings.differences(was, now)
+    if changed:
+        raise ValueError(
+            f"expected the settings of the run in {out} ({'; '.join(changed)}): set them back, or "
+            "choose an empty folder"
         )
     with _manager(out) as manager:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _held(like))
@@ -82,6 +91,13 @@ def require_same_data(record: dict[str, Any], dataset: Dataset) -> None:
             f"expected the run's own data (SHA-256 {theirs[:12]}), {dataset.name} here is "
             f"{ours[:12]}: use the same source of the data"
         )
+    for part in ("train", "heldout"):
+        was, now = record["data"][part], len(getattr(dataset, part))
+        if was != now:
+            raise ValueError(
+                f"expected the run's own split of {dataset.name}, its {part} part had {was} "
+                f"samples and has {now}: use the same source of the data"
+            )
 
 
 def write_config(out: str | os.PathLike[str], config: Config, dataset: Dataset) -> None:
@@ -110,7 +126,8 @@ def read_run(out: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:
         raise FileNotFoundError(f"expected a training run folder, {out} has no config.json")
     try:
         record = json.loads(path.read_text())
-        return from_dict(record["config"]), record
+        config, _ = from_dict(record["config"]), record["data"]["checksum"]
+        return config, record
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         reason = type(error).__name__
         raise ValueError(

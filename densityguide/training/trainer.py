@@ -116,16 +116,16 @@ def train(
     """Train `config` in folder `out` until `config.optimiser.steps`, or `stop_at` if earlier.
 
     Writes config.json, log.jsonl, checkpoints/ and, at each checkpoint, samples/STEP.png. With
-    `resume`, goes on from the newest checkpoint; `config` may then differ in `optimiser.steps` and
-    `decay`, which is how a run is shortened or extended and still ends annealed. SIGTERM and SIGINT
-    save and return. `callback(state)` runs after each checkpoint. `progress` shows a bar with loss,
-    images/s and time left on a terminal or in a notebook, and elsewhere prints the lines of the
-    log.
+    `resume`, goes on from the newest checkpoint; `config` may then differ in `optimiser`, not in
+    the model, the data, the loss or the seed: other `steps` and `decay` are how a run is shortened
+    or extended and still ends annealed. SIGTERM and SIGINT save and return. `callback(state)` runs
+    after each checkpoint. `progress` shows a bar with loss, images/s and time left on a terminal
+    or in a notebook, and elsewhere prints the lines of the log.
 
     Each of `devices` (default: all local ones) takes an equal share of the batch. Batch and noise
     do not depend on their number, and a run may be resumed on another. ValueError when `out` holds
-    a run and `resume` is false, a run of another network or on other data, or when the batch cannot
-    be shared equally.
+    a run and `resume` is false, a run of another network or loss or on other data, when the batch
+    cannot be shared equally, or when loss or weights are no longer finite.
     """
     out, devices = Path(out), _checked(devices, config.optimiser.batch)
     dataset = load_data(config, font)
@@ -176,6 +176,11 @@ def train(
             tick(done, line)
             if done % config.checkpoint_steps == 0 or last:
                 alone = jax.device_put(state, devices[0])
+                if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(alone.ema)):
+                    raise ValueError(
+                        f"expected finite weights, step {done} has others and is not kept: lower "
+                        "optimiser.learning_rate and resume from the last checkpoint"
+                    )
                 checkpoints.save(out, alone)
                 picture(out / "samples" / f"{done:08d}.png", config, alone.ema, dataset)
                 if callback is not None:

@@ -27,6 +27,15 @@ def same(a, b):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
+def test_weights_that_are_not_finite_are_not_kept(tmp_path):
+    optimiser = dataclasses.replace(TINY.optimiser, learning_rate=3e38, warmup=0)
+    config = dataclasses.replace(TINY, optimiser=optimiser, checkpoint_steps=1, log_steps=100)
+    with pytest.raises(ValueError, match=r"expected finite weights, step . has others"):
+        train(config, tmp_path, progress=False)
+    for step in (tmp_path / "checkpoints").glob("*"):
+        assert step.name == "1"
+
+
 @pytest.mark.slow
 def test_resume_is_bit_identical_and_exports(tmp_path):
     whole = train(TINY, tmp_path / "whole", progress=False)
@@ -48,6 +57,15 @@ def test_resume_is_bit_identical_and_exports(tmp_path):
     fixed = dataclasses.replace(TINY, loss=dataclasses.replace(TINY.loss, adapt=0.0))
     with pytest.raises(ValueError, match=r"expected loss\.adapt as in the run"):
         train(fixed, tmp_path / "whole", progress=False)
+    for changed, words in [
+        (dataclasses.replace(TINY, seed=1), "seed was 0, is 1"),
+        (
+            dataclasses.replace(TINY, loss=dataclasses.replace(TINY.loss, prediction="noise")),
+            "loss.prediction was 'v', is 'noise'",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            train(changed, tmp_path / "whole", progress=False)
     assert whole.histogram.counts.sum() > 40
 
     card = export(
