@@ -1,8 +1,6 @@
 """``python -m densityguide``: the command line."""
 
-import sys
-
-from densityguide.cli import main
+from densityguide.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

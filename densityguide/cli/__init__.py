@@ -11,13 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from densityguide.cli import jobs, measure, train  # noqa: F401  (they add their commands to the app)
 from densityguide.cli.program import app
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "program"]
 
 # As --help lists them: what one does with a model, then what makes one.
 ORDER = ("sample", "density", "align", "verify", "cost", "run", "train", "export")
@@ -25,6 +26,7 @@ app.registered_commands.sort(
     key=lambda command: ORDER.index(getattr(command.callback, "__name__", ""))
 )
 
+STOPPED = (75, 130)  # by SIGTERM, by Ctrl-C
 PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -58,3 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print("error: " + " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def program() -> NoReturn:
+    """`main` as a process of its own. One that was interrupted ends at once: Python's own way out
+    crashes where XLA is still at work in another thread, and the exit status would be lost."""
+    status = main()
+    if status in STOPPED:
+        import jax
+
+        if not jax.distributed.is_initialized():  # others wait for a farewell
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)

@@ -182,6 +182,19 @@ def test_interrupt(run, monkeypatch):
     assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize("status", [75, 130])
+def test_an_interrupted_process_ends_at_once(monkeypatch, status):
+    from densityguide import cli
+
+    def leave(status):
+        raise SystemExit(f"at once with {status}")
+
+    monkeypatch.setattr(cli, "main", lambda: status)
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(SystemExit, match=f"at once with {status}"):
+        cli.program()
+
+
 def test_defects_keep_their_traceback(run, monkeypatch):
     from densityguide.commands import source
 
