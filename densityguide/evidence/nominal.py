@@ -28,11 +28,11 @@ natural samples (Karczewski et al., ICML 2025), and asks that log p rise at each
 it does at the q-quantile of h. *Level by level*: the standard deviation of h over states of the
 probability flow, from products of two independent trace estimates for pictures (one probe each),
 from the exact trace in two dimensions. Of an exact score it is at most 1, so more than 1 is the
-network's error; where it is 0.3, what is called q = 0.8 is 3 standard deviations up. *At the end*: where the log p of guided samples lies among the
-model's own plain samples, as a percentile, for the plain rule and for the calibrated one, which
-asks for std(h) times as much. Both ask at every moment for a rate that natural samples have only
-now and then; so neither q is meant to be the percentile at the end, and the table says by how much
-it is not.
+network's error; where it is 0.3, what is called q = 0.8 is 3 standard deviations up. *At the end*:
+where the log p of guided samples lies among the model's own plain samples, as a percentile, for the
+plain rule and for the calibrated one, which asks for std(h) times as much. Both ask at every moment
+for a rate that natural samples have only now and then; so neither q is meant to be the percentile
+at the end, and the table says by how much it is not.
 """
 RULES = {"quantile": guidance.quantile, "calibrated": guidance.calibrated}
 NEAR = 0.9  # a standard deviation of h from which it counts as the nominal 1
