@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except typer.TyperException as error:  # unknown options, missing values
         message = error.format_message()
+        if message.startswith("Usage:"):  # no command at all: what there is
+            print(message, file=sys.stderr)
+            return 2
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return 130

@@ -53,6 +53,14 @@ def test_one_line(run, tmp_path, arguments, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("arguments", [(), ("data",)])
+def test_no_command_shows_what_there_is(run, arguments):
+    outcome = run(*arguments)
+    assert outcome.status == 2
+    assert outcome.err.startswith("Usage: densityguide")
+    assert "\n" in outcome.err.strip()
+
+
 def test_typo_in_configuration(run, tmp_path):
     config = tmp_path / "typo.toml"
     config.write_text('name = "x"\ndata = "digits8"\n[optimiser]\nlearning_rte = 1e-3\n')
