@@ -4,6 +4,7 @@
 is a question; `study` says what one is made of.
 """
 
-from densityguide.evidence.run import check, run
+from densityguide.evidence.config import check
+from densityguide.evidence.run import run
 
 __all__ = ["check", "run"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import time
 from collections.abc import Callable
@@ -12,36 +11,17 @@ from typing import Any
 
 from upath import UPath
 
-from densityguide import models, settings
+from densityguide import settings
 from densityguide.evidence import page, tables
+from densityguide.evidence.config import check
 from densityguide.evidence.questions import QUESTIONS
 from densityguide.evidence.study import Question
 from densityguide.jobs import manifest, storage
 from densityguide.jobs.preemption import interruptible
 
-__all__ = ["check", "run"]
+__all__ = ["run"]
 
 Tell = Callable[[str], None]
-
-
-def check(values: dict[str, Any]) -> tuple[str, Any]:
-    """(question, its settings) of a TOML file's tables; ValueError, one line, for others."""
-    values = dict(values)
-    name = values.pop("question", None)
-    if name not in QUESTIONS:
-        near = difflib.get_close_matches(str(name), QUESTIONS, 1) or list(QUESTIONS)
-        hint = " or ".join(near) if len(near) == 1 else ", ".join(near)
-        raise ValueError(f"expected question = one of those known, got {name!r}: try {hint}")
-    chosen: Any = settings.build(QUESTIONS[name].settings, values)
-    if not chosen.models:
-        raise ValueError("expected a table models with counts, got none: e.g. models.digits8 = 64")
-    for model, count in chosen.models.items():
-        if model not in models.names():
-            near = difflib.get_close_matches(model, models.names(), 1) or models.names()
-            raise ValueError(f"unknown model {model!r} under models: did you mean {near[0]!r}?")
-        if not isinstance(count, int) or count < 8:
-            raise ValueError(f"expected models.{model} a count of at least 8, got {count!r}")
-    return str(name), chosen
 
 
 def run(values: dict[str, Any], out: str, *, tell: Tell = lambda line: None) -> dict[str, Any]:
@@ -74,7 +54,7 @@ def run(values: dict[str, Any], out: str, *, tell: Tell = lambda line: None) -> 
 
 def _begin(path: UPath, chosen: dict[str, Any]) -> dict[str, Any]:
     known = storage.read_json(path)
-    if known is None:
+    if not (isinstance(known, dict) and {"settings", "environment", "parts"} <= known.keys()):
         return {"settings": chosen, "environment": manifest.environment(), "parts": {}}
     changed = settings.differences(known["settings"], chosen)
     if changed:

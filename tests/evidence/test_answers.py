@@ -1,20 +1,23 @@
 """A question from settings to pages: what is measured once is kept, and nothing is mixed up."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import densityguide as dg
 from densityguide import evidence
 from densityguide.evidence import questions
 from densityguide.evidence.study import Claim, Question, Reading, Section, verdict
+from densityguide.jobs import config
 
 
 @dataclass(frozen=True)
 class Settings:
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0
-    values: tuple[float, ...] = (1.0,)
+    values: tuple[float, ...] = (0.5,)
 
 
 @pytest.fixture
@@ -84,6 +87,23 @@ def test_other_settings_are_refused(toy, tmp_path):
     assert len(toy) == 1
 
 
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "evidence").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_questions_can_be_put(path):
+    values = config.read(path)
+    assert values.pop("kind") == "evidence"
+    name, chosen = evidence.check(values)
+    assert name == path.stem
+    assert f"densityguide run configs/evidence/{path.name}" in path.read_text()
+    assert set(chosen.models) <= set(dg.models.names())
+
+
+def test_every_question_is_shipped():
+    assert {path.stem for path in CONFIGS} == set(questions.QUESTIONS)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -91,8 +111,14 @@ def test_other_settings_are_refused(toy, tmp_path):
         ({}, "got None: try detail, "),
         ({"question": "toy"}, "expected a table models"),
         ({"question": "toy", "models": {"digit8": 8}}, "did you mean 'digits8'"),
-        ({"question": "toy", "models": {"digits8": 3}}, "a count of at least 8, got 3"),
+        (
+            {"question": "toy", "models": {"digits8": 3}},
+            "a count of 8 to 1000000, got 3",
+        ),
         ({"question": "toy", "models": {"digits8": 8}, "sed": 1}, "did you mean 'seed'"),
+        ({"question": "toy", "models": {"digits8": 8}, "seed": -1}, "expected seed a count of 0"),
+        ({"question": "toy", "models": {"digits8": 8}, "values": []}, "expected some values"),
+        ({"question": "toy", "models": {"digits8": 8}, "values": [2.0]}, "between 0 and 1, got 2"),
     ],
 )
 def test_bad_settings(toy, tmp_path, values, message):
