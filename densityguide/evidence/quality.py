@@ -256,8 +256,9 @@ def _rows(table: Table) -> list[list[Any]]:
     for method in (HELDOUT, PLAIN, *METHODS):
         part = tables.where(table, method=method, draw=0.0)
         for index in np.argsort(part["log_density"]):
+            drawn = [part[name][index] for name in ("dial", "evaluations", "tangents", "failed")]
             row: list[Any] = [METHODS.get(method, method)]
-            row += [part[name][index] for name in ("dial", "evaluations", "tangents", "failed")]
+            row += ["-"] * len(drawn) if method == HELDOUT else drawn
             row += [part[name][index] for name in ("log_density", "spread", "nearest")]
             row += [part[f"{name} {space}"][index] for name in MEASURES]
             row += [part[f"{name} pixels"][index] for name in ("sliced", "kernel")]

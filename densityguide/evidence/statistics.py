@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Interval", "bootstrap", "halves", "mean"]
+__all__ = ["Interval", "bootstrap", "halves", "mean", "number"]
 
 
 class Interval(NamedTuple):
@@ -20,8 +20,13 @@ class Interval(NamedTuple):
     @property
     def words(self) -> str:
         """Like ``0.81 (0.74 to 0.86)``."""
-        digits = [f"{end:,.0f}" if abs(self.value) >= 1000 else f"{end:.3g}" for end in self]
-        return f"{digits[0]} ({digits[1]} to {digits[2]})"
+        value, low, high = (number(part) for part in self)
+        return f"{value} ({low} to {high})"
+
+
+def number(value: float) -> str:
+    """Three digits, or whole ones from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def bootstrap(

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from densityguide.evidence.statistics import number
+
 __all__ = ["Table", "cell", "concatenate", "from_csv", "from_rows", "markdown", "to_csv", "where"]
 
 Table = dict[str, np.ndarray]  # columns of one length, of floats or of words
@@ -64,7 +66,7 @@ def cell(value: Any) -> str:
     value = float(value)
     if not np.isfinite(value):
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return number(value)
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, words: bool = False) -> str:

@@ -47,6 +47,7 @@ def intervals(
     beside = 4 if columns > 1 else 2  # names of the legend in a row
     size = (max(4.6 * columns, 7.0), max(3.3 * rows, 4.2) + 0.4 * ceil(len(names) / beside))
     with sheet(size, rows, columns) as (figure, axes):
+        figure.get_layout_engine().set(h_pad=0.12)  # a title is nearer to its own panel
         for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
             for name, (x, ends) in curves.items():
                 x, ends = np.asarray(x, np.float64), np.asarray(ends, np.float64)
