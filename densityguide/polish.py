@@ -46,8 +46,9 @@ def polish(
     What a guidance tracks is the model's score; what `log_density` finds is the flow's own
     density, and for a learned score the two differ. Along the unit-gain direction
     ``g / |g|^2``, ``g`` the score of x, log p grows by one nat per unit step to first order; the
-    secant learns the true slope. Probes are frozen, so the function is smooth. With
-    ``iterations=0`` the sample is only encoded.
+    secant learns the true slope. A step that leads further from ``log_p`` is taken back and made
+    shorter, so the result is never further from it than ``x`` was. Probes are frozen, so the
+    function is smooth. With ``iterations=0`` the sample is only encoded.
     """
 
     def encode(x: Array) -> Any:
@@ -62,22 +63,32 @@ def polish(
     power = jnp.sum(slope**2)
     ray = slope / jnp.where(power > 0, power, 1.0)
 
-    def step(carry: Any, _: None) -> tuple[Any, Array]:
-        tau, value, gain = carry
+    def step(best: _Best, _: None) -> tuple[_Best, None]:
+        moved = (log_p - best.value) / best.gain
+        out = encode(x + (best.tau + moved) * ray)
+        rise = (out.value - best.value) / jnp.where(moved == 0, 1.0, moved)
         # A gain far from 1 means that the score is not the gradient here: trust it halfway.
-        tau_new = tau + (log_p - value) / gain
-        out = encode(x + tau_new * ray)
-        value_new = out.value
-        moved = tau_new - tau
-        rise = (value_new - value) / jnp.where(moved == 0, 1.0, moved)
-        gain = jnp.where(jnp.abs(moved) > 0, jnp.clip(rise, 0.2, 5.0), gain)
-        return (tau_new, value_new, gain), out.status
+        learnt = jnp.where(moved == 0, best.gain, jnp.clip(rise, 0.2, 5.0))
+        nearer = _Best(best.tau + moved, out.value, learnt, out.status)
+        # Too far, or the wrong way: the secant if it is shorter by half at least, else half.
+        back = best._replace(gain=jnp.fmax(2.0 * best.gain, rise))
+        is_nearer = jnp.abs(out.value - log_p) <= jnp.abs(best.value - log_p)  # not if it is nan
+        return jax.tree.map(lambda a, b: jnp.where(is_nearer, a, b), nearer, back), None
 
-    start = (jnp.zeros((), x.dtype), first.value, jnp.ones((), x.dtype))
-    (tau, value, _), seen = jax.lax.scan(step, start, None, length=iterations)
-    moved = jnp.sqrt(jnp.mean((tau * ray) ** 2))
-    status = first.status | jnp.bitwise_or.reduce(seen)
-    return _polished(x + tau * ray, first, value, moved, iterations + 1, status)
+    zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
+    start = _Best(zero, first.value, one, jnp.asarray(first.status))
+    best, _ = jax.lax.scan(step, start, None, length=iterations)
+    moved = jnp.sqrt(jnp.mean((best.tau * ray) ** 2))
+    return _polished(x + best.tau * ray, first, best.value, moved, iterations + 1, best.status)
+
+
+class _Best(NamedTuple):
+    """Where log p was nearest so far, and the slope for the next step from there."""
+
+    tau: Array
+    value: Array
+    gain: Array
+    status: Array
 
 
 def _polished(

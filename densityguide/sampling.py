@@ -96,7 +96,7 @@ def sample(
         key: needed by estimated traces and by noise.
         polish: None, or the number of closing corrections: the sample is encoded again by
             `log_density` and moved along its score until that log p is the target's (or the
-            tracked one); 0 only measures. Each costs one solve.
+            tracked one), never further from it; 0 only measures. Each costs one solve.
         **options: of the solve, see ``densityguide.solve.plan``: ``steps=``, ``grid=``,
             ``solver=``, or ``rtol=``, ``atol=``. On a fixed grid the default solver is
             ``Adams()``, one evaluation a step, and ``Adams(2)`` in up to 256 dimensions or for
