@@ -63,7 +63,7 @@ def _provenance(name: str, record: dict[str, Any]) -> list[str]:
         "",
         f"Rows as measured: {models}. Settings: {words}. Python {environment['python']}, JAX "
         f"{environment['jax']}, densityguide {environment['densityguide']}, on "
-        f"{environment['device']}. Intervals are of 95 %.",
+        f"{environment['device']}. Intervals are of 95 % where no table says otherwise.",
     ]
 
 
