@@ -43,7 +43,7 @@ class Solve:
     """Options of the solve; 0 and empty are the defaults that fit the model.
 
     ``divergence`` is auto, none, exact, hutchinson or orthogonal, the last two with ``probes``.
-    ``rtol`` above 0 makes the solve adaptive.
+    ``rtol`` or ``atol`` above 0 makes the solve adaptive; one alone chooses the other.
     """
 
     steps: int = 0

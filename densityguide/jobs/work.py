@@ -58,15 +58,17 @@ def options(
     solving, solver = job.solve, job.solve.solver or None
     if solver is None and noisy:
         solver = solve.solver_name(solve.default_solver(loaded.flow, noise_form="stratonovich"))
-    given = Request(job.model, steps=solving.steps or None, solver=solver)
-    fitting = requests.settings(given, loaded, count=1)
+    asked = Request(job.model, steps=solving.steps or None, solver=solver)
+    fitting = requests.settings(asked, loaded, count=1)
     chosen = fitting.options
-    if solving.rtol or solving.atol:
-        chosen = {"rtol": solving.rtol, "atol": solving.atol}
-        chosen |= {"solver": fitting.solver} if solver else {}
+    given = {name: getattr(solving, name) for name in ("rtol", "atol")}
+    tolerances = {name: value for name, value in given.items() if value}
+    if tolerances:
+        chosen = tolerances | ({"solver": fitting.solver} if solver else {})
         require(
             not solving.steps,
-            f"expected solve.steps or solve.rtol, got both ({solving.steps} and {solving.rtol})",
+            "expected solve.steps or solve.rtol and solve.atol, got both "
+            f"({solving.steps} and {max(tolerances.values())}): leave one out",
         )
     return chosen, _trace(solving, fitting.trace)
 

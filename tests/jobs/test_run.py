@@ -16,9 +16,11 @@ from densityguide import (
     parallel,
     sampling,
     settings,
+    solve,
 )
 from densityguide.commands import source
 from densityguide.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
+from densityguide.jobs.work import options
 
 SMALL = Sampling(
     "world:gaussian",
@@ -152,6 +154,15 @@ def test_formats_and_places_hold_the_same(done, tmp_path):
 
     stored = files.read(UPath(place) / "shards" / "000001.zarr", ["x"])["x"]
     np.testing.assert_array_equal(stored, arrays(out)["x"][4:8])
+
+
+@pytest.mark.parametrize("given", [{"rtol": 1e-3}, {"atol": 1e-2}, {"rtol": 1e-3, "atol": 1e-2}])
+def test_either_tolerance_makes_the_solve_adaptive(given):
+    loaded = source.load("world:gaussian")
+    chosen, _ = options(dataclasses.replace(SMALL, solve=Solve(**given)), loaded)
+    assert chosen == given
+    method, _ = solve.plan(loaded.flow, **chosen)
+    assert method.adaptive
 
 
 @pytest.mark.slow
