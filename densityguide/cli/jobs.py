@@ -65,6 +65,7 @@ def run(
     """Run a job in resumable shards, on all devices of many hosts."""
     from densityguide.commands import run as running
 
+    running.check_names(configs)
     status = 0
     for config in configs:
         status, summary = running.run(

@@ -10,15 +10,26 @@ from typing import Any, TextIO
 
 from densityguide import jobs
 from densityguide.commands import tables
-from densityguide.jobs import config, hosts
+from densityguide.jobs import config, hosts, storage
 from densityguide.jobs.preemption import Preempted
 from densityguide.jobs.progress import shown
-from densityguide.jobs.storage import StorageError
 
-__all__ = ["STOPPED", "UNWRITABLE", "run", "show"]
+__all__ = ["STOPPED", "UNWRITABLE", "check_names", "run", "show"]
 
 EVIDENCE = "docs/evidence"
 UNWRITABLE, STOPPED = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
+
+
+def check_names(paths: Sequence[Path]) -> None:
+    """ValueError for two jobs that would write to one folder."""
+    names: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in names:
+            raise ValueError(
+                f"expected jobs of different names, {names[path.stem]} and {path} would both write "
+                f"to a folder {path.stem}: rename one, or run them one by one"
+            )
+        names[path.stem] = path
 
 
 def run(
@@ -37,6 +48,8 @@ def run(
     Lines of progress go to ``progress`` [standard output]; ``others`` are those of `hosts.join`.
     ValueError or FileNotFoundError, one line, for bad input.
     """
+    if out is not None:
+        storage.folder(out)
     job = config.read(path, overrides)
     is_evidence = isinstance(job, dict) and job["kind"] == "evidence"
     if is_evidence:
@@ -53,7 +66,7 @@ def run(
     except Preempted as stop:
         print(stop, file=sys.stderr)
         return STOPPED, None
-    except StorageError as error:
+    except storage.StorageError as error:
         print(
             f"error: {error}: make room or choose another --out, then start again; what is "
             "finished is kept",

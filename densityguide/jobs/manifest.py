@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from upath import UPath
 
-from densityguide import __version__, settings
+from densityguide import __version__, locks, settings
 from densityguide.jobs import storage
 
 __all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished"]
@@ -38,7 +38,7 @@ def begin(path: UPath, job: dict[str, Any], facts: dict[str, Any]) -> dict[str, 
     known = storage.read_json(path / NAME)
     if not isinstance(known, dict) or known.get("program") != PROGRAM:
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-        if any(name != storage.LOCK for name in names):
+        if any(name != locks.LOCK for name in names):
             raise ValueError(
                 f"{path} holds files but no {NAME} of a job: choose another --out, or an empty one"
             )

@@ -11,12 +11,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from upath import UPath
+
+from densityguide.locks import held
 
 __all__ = [
     "StorageError",
@@ -31,7 +32,6 @@ __all__ = [
 ]
 __all__ += ["write_json", "writing"]
 
-LOCK = ".lock"
 PART = ".part"  # how names of unfinished files end
 
 
@@ -40,7 +40,9 @@ class StorageError(Exception):
 
 
 def folder(out: str | os.PathLike[str]) -> UPath:
-    """The folder, not yet made; ValueError for a file or an unknown kind of address."""
+    """The folder, not yet made; ValueError for an empty name, a file or an unknown kind of address."""
+    if not str(out):
+        raise ValueError("expected a folder or an address for --out, got none: . is this folder")
     try:
         path = UPath(out)
         occupied = path.is_file()
@@ -66,9 +68,12 @@ def local(path: UPath) -> Path:
 
 @contextmanager
 def writing(path: UPath) -> Iterator[None]:
-    """Turn the operating system's refusals into `StorageError`."""
+    """Turn the operating system's refusals into `StorageError`; ValueError for a folder in place of
+    the file."""
     try:
         yield
+    except IsADirectoryError:
+        raise ValueError(f"expected a file, {path} is a folder: move it away") from None
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise StorageError(f"cannot write {path} ({reason})") from None
@@ -76,27 +81,12 @@ def writing(path: UPath) -> Iterator[None]:
 
 @contextmanager
 def locked(path: UPath) -> Iterator[None]:
-    """Hold the folder, made if need be. The lock is the kernel's: it ends with the process, however
-    that ends. Object stores have none.
-
-    ValueError when another process holds it.
-    """
-    if not is_local(path):
+    """Hold the folder as `locks.held` does; object stores have no locks."""
+    with ExitStack() as stack:
+        if is_local(path):
+            with writing(path):
+                stack.enter_context(held(local(path)))
         yield
-        return
-    lock = FileLock(local(path) / LOCK, timeout=0)
-    with writing(path):
-        local(path).mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ValueError(
-                f"another run is at work in {path}: wait until it ends, or choose another --out"
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def write(path: UPath, content: bytes) -> None:

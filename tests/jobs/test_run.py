@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -138,9 +139,22 @@ def test_a_lost_summary_is_made_again_from_the_shards(done, monkeypatch, lose):
 
 def test_files_of_others_are_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "thesis.pdf").mkdir()
     with pytest.raises(ValueError, match="holds files but no manifest"):
         jobs.run(SMALL, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"thesis.tex", "thesis.pdf"}
+
+
+def test_a_folder_in_place_of_a_file_is_said_to_be(done, tmp_path):
+    shard = tmp_path / "out" / "shards" / "000000.npz"
+    shard.mkdir(parents=True)
+    shutil.copy(done[0] / "manifest.json", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"expected a file, .*000000\.npz is a folder: move it"):
+        jobs.run(SMALL, tmp_path / "out")
+    (tmp_path / "other" / ".lock").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"\.lock to be the lock of a run, it is a folder"):
+        jobs.run(SMALL, tmp_path / "other")
 
 
 def test_formats_and_places_hold_the_same(done, tmp_path):

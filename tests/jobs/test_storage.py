@@ -100,7 +100,16 @@ def test_a_folder_is_held_once(tmp_path):
         pass
 
 
+def test_the_lock_of_another_program_stays(tmp_path):
+    (tmp_path / ".lock").write_text("mine")
+    with storage.locked(storage.folder(tmp_path)):
+        pass
+    assert (tmp_path / ".lock").read_text() == "mine"
+
+
 def test_refusals(tmp_path):
+    with pytest.raises(ValueError, match="expected a folder or an address for --out, got none"):
+        storage.folder("")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
         storage.folder(tmp_path / "file")
