@@ -18,6 +18,8 @@ __all__: list[str] = []
         "train --config configs/digits8.toml",
         "train --config configs/emoji32.toml --out runs/emoji32",
     )
+    + "\n\nExit status: 0 finished, 2 refused, 75 stopped by SIGTERM, 130 by Ctrl-C. After 75 and "
+    "130 the same command goes on."
 )
 def train(
     config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration in TOML.")],
@@ -35,7 +37,7 @@ def train(
     """Train a network, or go on with a run that was stopped."""
     from densityguide.commands import training
 
-    training.train(config, out, font, stop_at)
+    raise typer.Exit(training.train(config, out, font, stop_at))
 
 
 @app.command(epilog=examples("export runs/emoji32 emoji32", "sample --model ./emoji32"))

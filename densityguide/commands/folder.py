@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from densityguide.locks import LOCK
+
 __all__ = ["MARK", "check", "check_file", "holds", "write", "write_json", "write_npz"]
 
 MARK = "densityguide"
@@ -35,7 +37,7 @@ def check(folder: Path, *, ours: Callable[[Path], bool] = _ours) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out must be a folder, {folder} is a file: choose another --out")
     with _missing_folders(folder), _writable(folder):
-        if any(folder.iterdir()) and not ours(folder):
+        if any(entry.name != LOCK for entry in folder.iterdir()) and not ours(folder):
             raise ValueError(
                 f"{folder} holds files that densityguide did not write: "
                 "choose another --out, or an empty folder"

@@ -11,13 +11,13 @@ from typing import Any, TextIO
 from densityguide import jobs
 from densityguide.commands import tables
 from densityguide.jobs import config, hosts, storage
-from densityguide.jobs.preemption import Preempted
+from densityguide.jobs.preemption import STOPPED, Preempted
 from densityguide.jobs.progress import shown
 
-__all__ = ["STOPPED", "UNWRITABLE", "check_names", "run", "show"]
+__all__ = ["UNWRITABLE", "check_names", "run", "show"]
 
 EVIDENCE = "docs/evidence"
-UNWRITABLE, STOPPED = 74, 75  # EX_IOERR and EX_TEMPFAIL of sysexits.h
+UNWRITABLE = 74  # EX_IOERR of sysexits.h
 
 
 def check_names(paths: Sequence[Path]) -> None:
@@ -56,11 +56,9 @@ def run(
         out = EVIDENCE if out is None else out
     elif out is None or several:
         out = f"{'jobs' if out is None else out.rstrip('/')}/{path.stem}"
-    if isinstance(job, dict) and job["kind"] == "train":
-        return _train(job, out, others)
     try:
         if isinstance(job, dict):
-            return 0, _answer(job, out, others)
+            return 0, (_answer if is_evidence else _train)(job, out, others)
         here = hosts.join(**others)  # before anything touches a device
         summary = jobs.run(job, out, here=here, progress=shown(path.stem, here.process, progress))
     except Preempted as stop:
@@ -87,13 +85,14 @@ def _answer(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[st
     return evidence.run(given, out, tell=partial(print, file=sys.stderr, flush=True))
 
 
-def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> tuple[int, None]:
+def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str, Any] | None:
     """Training keeps checkpoints in place of shards."""
     from densityguide.commands import training
 
     if any(others.values()):
         raise ValueError("expected training on one host: leave out --distributed and its kin")
-    return (0 if training.train_tables(values, Path(out)) else STOPPED), None
+    training.train_tables(values, Path(out))
+    return None
 
 
 def show(summary: dict[str, Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 from densityguide.commands import folder
 from densityguide.commands.extras import needs_train
+from densityguide.jobs.preemption import STOPPED, Preempted, interruptible
 
 __all__ = ["export", "train", "train_tables"]
 
@@ -26,8 +29,9 @@ def _is_model(path: Path) -> bool:
     return (path / "card.json").is_file()
 
 
-def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None) -> None:
-    """Train or resume; ValueError or FileNotFoundError for a bad configuration or folder."""
+def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None) -> int:
+    """Train or resume; returns the exit status. ValueError or FileNotFoundError for a bad
+    configuration or folder, KeyboardInterrupt once Ctrl-C has saved."""
     with needs_train("training"):
         from densityguide import training
 
@@ -35,29 +39,33 @@ def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None
         out = Path("runs") / settings.name if out is None else out
         if stop_at is not None and stop_at < 1:
             raise ValueError(f"--stop-at must be at least 1, got {stop_at}")
-        folder.check(out, ours=_is_run)
-        if not _train(settings, out, font, stop_at):
-            raise KeyboardInterrupt  # a signal: what follows in a shell script must not go on
+        try:
+            _train(settings, out, font, stop_at)
+        except Preempted as stop:
+            print(stop, file=sys.stderr)
+            return STOPPED
+    return 0
 
 
-def train_tables(values: dict[str, Any], out: Path) -> bool:
-    """Train with these settings; False if a signal stopped it before the end."""
+def train_tables(values: dict[str, Any], out: Path) -> None:
+    """Train with these settings; Preempted or KeyboardInterrupt once a signal has saved."""
     with needs_train("training"):
         from densityguide import training
 
-        settings = training.from_dict(values)
-        folder.check(out, ours=_is_run)
-        return _train(settings, out, None, None)
+        _train(training.from_dict(values), out, None, None)
 
 
-def _train(settings: Any, out: Path, font: Path | None, stop_at: int | None) -> bool:
+def _train(settings: Any, out: Path, font: Path | None, stop_at: int | None) -> None:
     from densityguide import training
 
-    state = training.train(settings, out, font=font, stop_at=stop_at)
+    folder.check(out, ours=_is_run)
+    stop = training.Stop()
+    with interruptible():
+        state = training.train(settings, out, font=font, stop_at=stop_at, stop=stop)
     if int(state.step) < min(settings.optimiser.steps, stop_at or settings.optimiser.steps):
-        return False
+        # What follows in a shell script must not go on.
+        raise KeyboardInterrupt if stop.signal == signal.SIGINT else Preempted
     print(f"step {int(state.step)} in {out}: densityguide export {out} FOLDER makes a model of it")
-    return True
 
 
 def export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> None:

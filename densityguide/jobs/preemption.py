@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Preempted", "interruptible"]
+__all__ = ["STOPPED", "Preempted", "interruptible"]
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class Preempted(Exception):  # noqa: N818  (it is no error)
     """Stopped from outside before the end; starting again goes on."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped by SIGTERM: the same command goes on from here")
 
 
 @contextmanager
@@ -20,7 +25,7 @@ def interruptible() -> Iterator[None]:
     The shard in hand is dropped."""
 
     def stop(number: int, frame: Any) -> None:
-        raise Preempted("stopped by SIGTERM: the same command goes on from here")
+        raise Preempted
 
     try:
         before = signal.signal(signal.SIGTERM, stop)

@@ -40,7 +40,7 @@ class StorageError(Exception):
 
 
 def folder(out: str | os.PathLike[str]) -> UPath:
-    """The folder, not yet made; ValueError for an empty name, a file or an unknown kind of address."""
+    """The folder, not yet made; ValueError for no name, a file or an unknown kind of address."""
     if not str(out):
         raise ValueError("expected a folder or an address for --out, got none: . is this folder")
     try:

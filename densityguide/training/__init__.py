@@ -2,6 +2,7 @@
 
 from densityguide.training.config import Config, from_dict, read
 from densityguide.training.export import export
+from densityguide.training.stop import Stop
 from densityguide.training.trainer import train
 
-__all__ = ["Config", "export", "from_dict", "read", "train"]
+__all__ = ["Config", "Stop", "export", "from_dict", "read", "train"]

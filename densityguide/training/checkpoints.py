@@ -23,8 +23,11 @@ def _manager(out: str | os.PathLike[str]) -> ocp.CheckpointManager:
 
 
 def latest_step(out: str | os.PathLike[str]) -> int | None:
-    """Newest complete checkpoint of the run, None without one."""
+    """Newest complete checkpoint of the run, None without one; ValueError for a file in place of
+    their folder."""
     folder = Path(out) / "checkpoints"
+    if folder.is_file():
+        raise ValueError(f"expected a folder of checkpoints, {folder} is a file: move it away")
     steps = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
     return max(steps, default=None)
 

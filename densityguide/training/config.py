@@ -13,6 +13,7 @@ from densityguide import settings
 __all__ = ["Config", "Loss", "Model", "Optimiser", "from_dict", "read", "to_dict"]
 
 KIND = "train"  # what `densityguide run` knows these configurations by
+EDM = ("data", "variance_exploding")  # what its preconditioning is made for
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,12 @@ def _check_values(config: Config) -> Config:
         value = getattr(config.optimiser, key)
         if value < 0:
             raise ValueError(f"expected {key} >= 0, got {value}: set a number of steps")
+    steps, decay = config.optimiser.steps, config.optimiser.decay
+    if decay > steps:
+        raise ValueError(
+            f"expected optimiser.decay up to optimiser.steps, got {decay} and {steps}: the rate "
+            f"would have fallen before the first step; set e.g. decay = {steps // 2}"
+        )
     for key in ("preview", "memory"):
         value = getattr(config, key)
         if not value >= 0:
@@ -137,6 +144,11 @@ def _check_values(config: Config) -> Config:
         raise ValueError(
             "expected loss.error empty with loss.weighting likelihood, which fixes it to noise, "
             f"got {config.loss.error!r}"
+        )
+    if "sigma_data" in config.model.fields and (config.loss.prediction, config.loss.path) != EDM:
+        raise ValueError(
+            f"expected loss.prediction {EDM[0]} and loss.path {EDM[1]} with sigma_data in "
+            f"model.fields, got {config.loss.prediction} and {config.loss.path}"
         )
     low, high = config.loss.log_snr
     if not -math.inf < low < high < math.inf:

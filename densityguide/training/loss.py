@@ -15,6 +15,7 @@ from densityguide.training.noise_levels import NoiseLevels
 
 __all__ = [
     "Draws",
+    "check",
     "clock_of",
     "denoising_loss",
     "draws_of",
@@ -159,6 +160,17 @@ def weighted_errors(
         scales = [error_scale(kind, draws.log_snr) for kind in (kind, loss.prediction)]
         weights = weights * scales[0] / scales[1]
     return weights * jax.vmap(one)(x0, draws.eps, draws.log_snr, *told)
+
+
+def check(loss: Loss) -> None:
+    """ValueError for a path, prediction or error that is unknown or does not go with the others,
+    before anything is computed."""
+
+    def whole(one: jax.Array) -> jax.Array:
+        draws = Draws(one, one, one, None)
+        return weighted_errors(lambda params, x, log_snr: x, None, one, draws, loss)
+
+    jax.eval_shape(whole, jax.ShapeDtypeStruct((1,), jnp.float32))
 
 
 def denoising_loss(

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import data, parallel
+from densityguide import data, locks, parallel
 from densityguide.data.stream import ahead
 from densityguide.models.build import size
 from densityguide.training import checkpoints
 from densityguide.training.config import Config
+from densityguide.training.loss import check
 from densityguide.training.optimiser import learning_rate
 from densityguide.training.preview import picture
 from densityguide.training.progress import shown
 from densityguide.training.step import TrainState, indices, initial_state, update
+from densityguide.training.stop import Stop
 
 __all__ = ["load_data", "train"]
 
@@ -79,29 +82,6 @@ def _batches(
         yield jax.tree.map(jnp.asarray, batch)
 
 
-class _Stop:
-    """Notes SIGTERM and SIGINT, so that the loop can save before it ends."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.before: dict[int, Any] = {}
-
-    def _note(self, *_: Any) -> None:
-        self.asked = True
-
-    def __enter__(self) -> Self:
-        try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self.before[number] = signal.signal(number, self._note)
-        except ValueError:
-            pass  # only the main thread may set handlers
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
 def train(
     config: Config,
     out: str | os.PathLike[str],
@@ -112,63 +92,60 @@ def train(
     callback: Callable[[TrainState], None] | None = None,
     progress: bool = True,
     devices: Devices | None = None,
+    stop: Stop | None = None,
 ) -> TrainState:
     """Train `config` in folder `out` until `config.optimiser.steps`, or `stop_at` if earlier.
 
     Writes config.json, log.jsonl, checkpoints/ and, at each checkpoint, samples/STEP.png. With
     `resume`, goes on from the newest checkpoint; `config` may then differ in `optimiser`, not in
     the model, the data, the loss or the seed: other `steps` and `decay` are how a run is shortened
-    or extended and still ends annealed. SIGTERM and SIGINT save and return. `callback(state)` runs
-    after each checkpoint. `progress` shows a bar with loss, images/s and time left on a terminal
-    or in a notebook, and elsewhere prints the lines of the log.
+    or extended and still ends annealed. SIGTERM and SIGINT save and return, and a `stop` that was
+    passed says which of them came. `callback(state)` runs after each checkpoint. `progress` shows a
+    bar with loss, images/s and time left on a terminal or in a notebook, and elsewhere prints the
+    lines of the log.
 
     Each of `devices` (default: all local ones) takes an equal share of the batch. Batch and noise
     do not depend on their number, and a run may be resumed on another. ValueError when `out` holds
-    a run and `resume` is false, a run of another network or loss or on other data, when the batch
-    cannot be shared equally, or when loss or weights are no longer finite.
+    a run and `resume` is false, a run of another network or loss or on other data, one that another
+    process is at work on, when the batch cannot be shared equally, or when loss or weights are no
+    longer finite.
     """
     out, devices = Path(out), _checked(devices, config.optimiser.batch)
+    check(config.loss)
     dataset = load_data(config, font)
     labels = _labels(config, dataset)
     state = initial_state(config, dataset.shape)
-    saved = checkpoints.latest_step(out)
-    if saved is not None and not resume:
-        raise ValueError(f"expected an empty run folder, {out} has step {saved}: pass resume=True")
-    out.mkdir(parents=True, exist_ok=True)
-    if saved is not None:
-        state = checkpoints.restore(out, state, config)
-        checkpoints.require_same_data(checkpoints.read_run(out)[1], dataset)
-    checkpoints.write_config(out, config, dataset)
-    total = min(config.optimiser.steps, stop_at or config.optimiser.steps)
-    start = int(state.step)
-    advance, state = _stepper(config, dataset.levels, devices), _place(state, devices)
-    with (
-        _Stop() as stop,
-        open(out / "log.jsonl", "a", encoding="utf-8") as log,
-        shown(config.name, size(state.params), start, total, progress) as tick,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(locks.held(out))
+        state = _begun(config, out, resume, dataset, state)
+        total = min(config.optimiser.steps, stop_at or config.optimiser.steps)
+        start = int(state.step)
+        advance, state = _stepper(config, dataset.levels, devices), _place(state, devices)
+        stop = stack.enter_context(Stop() if stop is None else stop)
+        log = stack.enter_context(open(out / "log.jsonl", "a", encoding="utf-8"))
+        tick = stack.enter_context(shown(config.name, size(state.params), start, total, progress))
         clock, since, losses = time.perf_counter(), start, []
         for step, batch in enumerate(_batches(config, dataset, labels, start, total), start):
             state, metrics = advance(state, *_place(batch, devices))
             losses.append(metrics["loss"])
             done, line = step + 1, None
-            last = done == total or stop.asked
+            last = done == total or stop.signal is not None
             if done % config.log_steps == 0 or last:
                 mean = float(jnp.mean(jnp.stack(losses)))
                 now = time.perf_counter()
                 speed = (done - since) / (now - clock)
                 line = {
                     "step": done,
-                    "loss": round(mean, 6),
-                    "gradient": round(float(metrics["gradient"]), 4),
+                    "loss": _finite(mean, 6),
+                    "gradient": _finite(float(metrics["gradient"]), 4),
                     "learning_rate": float(learning_rate(config.optimiser)(step)),
                     "images_per_second": round(speed * config.optimiser.batch, 2),
                     "seconds_left": round((total - done) / speed),
                 }
-                log.write(json.dumps(line) + "\n")
+                log.write(json.dumps(line, allow_nan=False) + "\n")
                 log.flush()
                 clock, since, losses = now, done, []
-                if mean != mean:
+                if line["loss"] is None:
                     raise ValueError(
                         f"expected a finite loss, got {mean} at step {done}: lower "
                         "optimiser.learning_rate and resume from the last checkpoint"
@@ -185,9 +162,28 @@ def train(
                 picture(out / "samples" / f"{done:08d}.png", config, alone.ema, dataset)
                 if callback is not None:
                     callback(alone)
-            if stop.asked:
+            if stop.signal is not None:
                 break
     return jax.device_put(state, devices[0])
+
+
+def _begun(
+    config: Config, out: Path, resume: bool, dataset: data.Dataset, state: TrainState
+) -> TrainState:
+    """The state to go on from: `state` in a new folder, else that of the newest checkpoint."""
+    saved = checkpoints.latest_step(out)
+    if saved is not None and not resume:
+        raise ValueError(f"expected an empty run folder, {out} has step {saved}: pass resume=True")
+    if saved is not None:
+        state = checkpoints.restore(out, state, config)
+        checkpoints.require_same_data(checkpoints.read_run(out)[1], dataset)
+    checkpoints.write_config(out, config, dataset)
+    return state
+
+
+def _finite(value: float, digits: int) -> float | None:
+    """Rounded; None for what JSON has no number for."""
+    return round(value, digits) if math.isfinite(value) else None
 
 
 def _place(tree: Any, devices: tuple[jax.Device, ...]) -> Any:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -212,3 +214,21 @@ def test_defects_keep_their_traceback(run, monkeypatch):
     monkeypatch.setattr(source, "load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(*WORLD)
+
+
+@pytest.mark.parametrize("how", [("train", "--config"), ("run",)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_training_tells_ctrl_c_from_sigterm(run, tmp_path, monkeypatch, how, number, status):
+    from densityguide import training
+
+    def stopped(config, out, *, stop, **_):
+        with stop:
+            signal.raise_signal(number)
+        return SimpleNamespace(step=1)
+
+    monkeypatch.setattr(training, "train", stopped)
+    (tmp_path / "a.toml").write_text('kind = "train"\nname = "a"\ndata = "digits8"\n')
+    outcome = run(*how, "a.toml", "--out", "X")
+    assert outcome.status == status
+    said = {130: "interrupted", 75: "stopped by SIGTERM: the same command goes on from here"}
+    assert outcome.err == f"{said[status]}\n"

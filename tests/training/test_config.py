@@ -32,6 +32,8 @@ BASE = {"name": "a", "data": "digits8"}
         ({"loss": {"centre": 1000.0}}, r"expected loss\.centre near"),
         ({"loss": {"log_snr": [-float("inf"), 3.0]}}, r"expected finite loss\.log_snr"),
         ({"loss": {"log_snr": [3.0, -3.0]}}, "low < high"),
+        ({"optimiser": {"steps": 100}}, r"expected optimiser\.decay up .* 4000 and 100: .*= 50"),
+        ({"model": {"fields": {"sigma_data": 0.5}}}, r"expected loss\.prediction data and loss"),
     ],
 )
 def test_mistakes_are_one_clear_line(extra, words):

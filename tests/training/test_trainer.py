@@ -15,7 +15,7 @@ from tiny import TINY
 
 import densityguide as dg
 from densityguide.models import pretrained
-from densityguide.training import export, train
+from densityguide.training import Stop, export, train, trainer
 from densityguide.training.loss import kept_labels
 from densityguide.training.optimiser import learning_rate
 from densityguide.training.progress import shown
@@ -25,6 +25,17 @@ from densityguide.training.step import indices, initial_state
 def same(a, b):
     for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_a_loss_that_is_no_number_is_null_in_the_log(tmp_path, monkeypatch):
+    def broken(state, images, labels):
+        return state, {"loss": jnp.inf, "gradient": jnp.nan}
+
+    monkeypatch.setattr(trainer, "_stepper", lambda *_: broken)
+    with pytest.raises(ValueError, match="expected a finite loss, got inf at step 2: lower"):
+        train(TINY, tmp_path)
+    line = json.loads((tmp_path / "log.jsonl").read_text(), parse_constant=pytest.fail)
+    assert [line["step"], line["loss"], line["gradient"]] == [2, None, None]
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path):
@@ -86,10 +97,14 @@ def _jsoned(card):
 
 def test_a_signal_saves_and_stops(tmp_path):
     def interrupt(state):
+        with pytest.raises(ValueError, match="another run is at work in"):
+            train(TINY, tmp_path, progress=False)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    stopped = train(TINY, tmp_path, callback=interrupt, progress=False)
+    stop = Stop()
+    stopped = train(TINY, tmp_path, callback=interrupt, progress=False, stop=stop)
     assert 2 <= int(stopped.step) < 6
+    assert stop.signal == signal.SIGTERM
     same(train(TINY, tmp_path, progress=False), train(TINY, tmp_path, progress=False))
 
 
@@ -196,6 +211,31 @@ def test_data_without_the_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="digits8 has 10: set classes = 10"):
         train(config, tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prediction": "score"}, r"expected loss\.prediction noise, data, velocity, or v"),
+        ({"path": "linear"}, r"got 'v' on linear"),
+        ({"path": "cosine"}, r"expected loss\.path among variance_preserving, .*got 'cosine'"),
+        ({"error": "w"}, r"expected loss\.error data, noise, v or velocity, got 'w'"),
+        ({"prediction": "velocity", "error": "v"}, r"expected loss\.error empty .* for velocity"),
+    ],
+)
+def test_losses_that_cannot_be_are_refused_before_anything_is_written(tmp_path, changes, words):
+    config = dataclasses.replace(TINY, loss=dataclasses.replace(TINY.loss, **changes))
+    with pytest.raises(ValueError, match=words) as caught:
+        train(config, tmp_path, progress=False)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_the_checkpoints_is_said_to_be(tmp_path):
+    (tmp_path / "checkpoints").write_text("mine")
+    with pytest.raises(ValueError, match=r"expected a folder of .*checkpoints is a file: move it"):
+        train(TINY, tmp_path, progress=False)
+    assert (tmp_path / "checkpoints").read_text() == "mine"
 
 
 def test_a_share_of_the_labels_is_dropped():
