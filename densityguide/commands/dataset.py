@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,14 +16,6 @@ from densityguide.commands.extras import needs_train
 __all__ = ["build", "own", "plane", "sides"]
 
 
-def _ours(path: Path) -> bool:
-    try:
-        with np.load(path) as stored:
-            return {"train", "heldout", "checksum"} <= set(stored.files)
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
-
-
 def build(
     name: str,
     out: Path,
@@ -33,7 +24,7 @@ def build(
 ) -> None:
     """Write ``out`` and print count, shape, levels, checksum and licence. ``name`` is one of
     ``data.NAMES``, an npz file or a folder of pictures, which are cut to ``shape``."""
-    folder.check_file(out, ours=_ours)
+    folder.check_file(out, ours=folder.holds("train", "heldout", "checksum"))
     with needs_train(f"the data set {name}"):
         built = data.load(name, font, shape, memory=math.inf)
     parts = {

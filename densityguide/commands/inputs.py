@@ -62,6 +62,9 @@ def read_array(path: Path, name: str | None = None) -> np.ndarray:
         raise ValueError("--array belongs to .npz files: drop it")
     with _damage(path):
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(stored, np.ndarray) != (path.suffix == ".npy"):
+        found = ".npy" if path.suffix == ".npz" else ".npz"
+        raise ValueError(f"expected what its name says in {path}, it is {found}: rename it")
     if path.suffix == ".npy":
         return stored
     with stored:

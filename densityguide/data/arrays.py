@@ -36,7 +36,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a data file, {path} does not exist")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise ValueError("it is one array without a name, .npy")
+        with stored:
             values = {name: stored[name] for name in stored.files}
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__

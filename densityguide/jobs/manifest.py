@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from typing import Any
 
@@ -66,10 +68,16 @@ def finish(
 ) -> None:
     """Write the summary, then the manifest with every shard in it: the job is done."""
     storage.write_json(path / SUMMARY, summary)
-    storage.write_json(path / NAME, manifest | {"finished": True, "shards": shards})
+    done = {"finished": True, "summary": _digest(summary), "shards": shards}
+    storage.write_json(path / NAME, manifest | done)
+
+
+def _digest(summary: Any) -> str:
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
 
 
 def is_finished(path: UPath) -> bool:
-    """Whether `finish` has been, and what it wrote is still there."""
+    """Whether `finish` has been, and the summary that it wrote is still there."""
     known, summary = storage.read_json(path / NAME), storage.read_json(path / SUMMARY)
-    return isinstance(known, dict) and bool(known.get("finished")) and isinstance(summary, dict)
+    done = isinstance(known, dict) and bool(known.get("finished"))
+    return done and known.get("summary") == _digest(summary)

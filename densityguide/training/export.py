@@ -97,7 +97,8 @@ def export(
     font: str | os.PathLike[str] | None = None,
 ) -> cards.Card:
     """Write weights.safetensors, card.json and calibration.safetensors from the newest
-    checkpoint of `run` (no calibration if its count of samples is 0).
+    checkpoint of `run` (no calibration if its count of samples is 0). The card holds the whole
+    configuration, and the `command` of the training if it is given.
 
     The figures are those of the stored (rounded) weights. ValueError when the data set on this
     machine is not the one the run was trained on.
@@ -110,9 +111,10 @@ def export(
     digest = weights.write(out / "weights.safetensors", state.ema, storage)
     params = weights.read(out / "weights.safetensors", digest)
     settings = config.optimiser
+    told = "with classes" if config.model.fields.get("classes") else "unconditional"
     card = cards.Card(
         name=config.name,
-        description=description or f"Unconditional denoising network trained on {config.data}.",
+        description=description or f"Denoising network, {told}, trained on {dataset.name}.",
         network={"kind": config.model.kind, "fields": record["config"]["model"]["fields"]},
         parameters=size(params),
         shape=dataset.shape,
@@ -122,7 +124,7 @@ def export(
         transform={"kind": TRANSFORM if dataset.levels else "none", "levels": dataset.levels},
         data=record["data"],
         training={
-            "command": command or f"densityguide train --config configs/{config.name}.toml",
+            **({"command": command} if command else {}),
             "steps": int(state.step),
             "batch": settings.batch,
             "annealed": int(state.step) >= settings.steps,

@@ -5,6 +5,7 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from densityguide.models import pretrained
@@ -178,9 +179,23 @@ def test_missing_extra(run, hide):
 
 def test_foreign_data_file(run, tmp_path):
     file = tmp_path / "mine.npz"
-    file.write_text("mine")
-    assert "did not write" in run("data", "digits", "--out", file).line
-    assert file.read_text() == "mine"
+    for content in ("mine", ""):
+        file.write_text(content)
+        assert "did not write" in run("data", "digits", "--out", file).line
+        assert file.read_text() == content
+
+
+def test_arrays_under_a_wrong_name(run, tmp_path):
+    points = np.zeros((2, 2), np.float32)
+    np.save(tmp_path / "a.npy", points)
+    np.savez(tmp_path / "b.npz", points)
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    (tmp_path / "b.npz").rename(tmp_path / "b.npy")
+    for name, kind in (("a.npz", ".npy"), ("b.npy", ".npz")):
+        line = run("density", name, "--model", "world:mixture").line
+        assert f"expected what its name says in {name}, it is {kind}: rename it" in line
+    line = run("data", "images", "a.npz").line
+    assert "a.npz is none (it is one array without a name, .npy)" in line
 
 
 def test_interrupt(run, monkeypatch):

@@ -128,7 +128,14 @@ def test_a_damaged_manifest_is_said_to_be(done, tmp_path, damage):
         jobs.run(SMALL, tmp_path)
 
 
-@pytest.mark.parametrize("lose", [lambda path: path.unlink(), lambda path: path.write_text("{")])
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_text("{"),
+        lambda path: path.write_text('{"mine": 1}'),
+    ],
+)
 def test_a_lost_summary_is_made_again_from_the_shards(done, monkeypatch, lose):
     out, summary = done
     lose(out / "summary.json")

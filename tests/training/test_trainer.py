@@ -86,6 +86,8 @@ def test_resume_is_bit_identical_and_exports(tmp_path):
     same(params, whole.ema)
     assert again == dataclasses.replace(card, evaluation=again.evaluation, **_jsoned(card))
     assert len(card.evaluation["heldout_error_of_x0"]) >= 8
+    assert card.description == "Denoising network, unconditional, trained on digits8."
+    assert "command" not in card.training
     assert module.apply(params, jnp.zeros(card.shape), 0.0).shape == (8, 8, 1)
 
 
@@ -195,7 +197,9 @@ def test_labels_reach_the_network_and_some_are_dropped(tmp_path):
     moved = np.abs(np.asarray(table(state) - table(start))).max(axis=1)
     assert moved.shape == (11,)
     assert np.all(moved > 0)
-    export(tmp_path / "run", tmp_path / "model", samples=0, calibration=0)
+    card = export(tmp_path / "run", tmp_path / "model", command="me", samples=0, calibration=0)
+    assert card.description == "Denoising network, with classes, trained on digits8."
+    assert card.training["command"] == "me"
     flow = dg.models.load(tmp_path / "model")
     x = jnp.ones((8, 8, 1))
     scores = [flow.given(label).score(x, 0.0) for label in (-1, 0, 9)]
