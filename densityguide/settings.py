@@ -8,6 +8,7 @@ import os
 import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,10 @@ import dacite
 __all__ = ["build", "differences", "override", "read"]
 
 T = TypeVar("T")
+
+NOUNS = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
+KINDS: dict[type, tuple[type, ...]] = {float: (Real,), int: (Integral,), bool: ()}
+KINDS[str] = (str, int)  # ``--set condition=3`` means the text
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -48,10 +53,10 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """The dataclass ``kind`` of these tables; ValueError, one line, naming the nearest key for an
-    unknown one."""
-    _check_keys(kind, values, "")
-    hooks: dict[type[Any], Callable[[Any], Any]] = {float: float, int: _whole, str: _word}
+    """The dataclass ``kind`` of these tables; ValueError, one line, naming the setting, and the
+    nearest key for an unknown one."""
+    _check_table(kind, values, "")
+    hooks: dict[type[Any], Callable[[Any], Any]] = {float: float, int: int, str: _word}
     try:
         return dacite.from_dict(
             kind, dict(values), dacite.Config(cast=[tuple], type_hooks=hooks, strict=True)
@@ -73,29 +78,47 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "")
     return found
 
 
-def _check_keys(kind: type, values: Mapping[str, Any], where: str) -> None:
+def _check_table(kind: Any, values: Any, where: str) -> None:
+    """ValueError unless the values make the dataclass ``kind``, missing ones aside; ``where`` is
+    empty, or the name of the table and a dot."""
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]
     for key, value in values.items():
         if key not in names:
             near = difflib.get_close_matches(key, names, 1, 0.0)[0]
             raise ValueError(f"unknown configuration key {where}{key}: did you mean {near!r}?")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise ValueError(f"expected a table [{where}{key}], got {key} = {value!r}")
-            _check_keys(hints[key], value, f"{where}{key}.")
-        elif typing.get_origin(hints[key]) is tuple and not isinstance(value, list | tuple):
-            raise ValueError(f"expected a list for {where}{key}, got {key} = {value!r}")
+        _check(hints[key], value, f"{where}{key}")
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, bool):  # Python takes true for 1
-        raise ValueError(f"expected a whole number, got {str(value).lower()}")
-    return value
+def _check(hint: Any, value: Any, name: str) -> None:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) or origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected a table [{name}], got {name} = {_shown(value)}")
+        if origin is dict:
+            for key, entry in value.items():
+                _check(inner[1], entry, f"{name}.{key}")
+        else:
+            _check_table(hint, value, f"{name}.")
+    elif origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"expected a list for {name}, got {_shown(value)}")
+        kinds = inner[:1] * len(value) if inner[1] is Ellipsis else inner
+        if len(kinds) != len(value):
+            raise ValueError(f"expected a list of {len(kinds)} for {name}, got {_shown(value)}")
+        for number, (kind, entry) in enumerate(zip(kinds, value, strict=True)):
+            _check(kind, entry, f"{name}[{number}]")
+    elif hint in NOUNS:
+        accepted = () if isinstance(value, bool) else KINDS[hint]  # Python takes true for 1
+        if not (isinstance(value, accepted) or type(value) is hint):
+            raise ValueError(f"expected {NOUNS[hint]} for {name}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _word(value: Any) -> Any:
-    """``--set condition=3`` means the text."""
     return str(value) if type(value) is int else value
 
 
