@@ -19,7 +19,7 @@ from densityguide import priors, tracking
 from densityguide import solve as solving
 from densityguide.divergence import Trace, apply
 from densityguide.errors import require, state
-from densityguide.flows import Flow, evaluate
+from densityguide.flows import Flow, evaluate, require_flow
 from densityguide.solve import Method, Numbers
 from densityguide.tracking import Auto, Probes
 
@@ -74,6 +74,7 @@ def score_alignment(
     Raises:
         ValueError: ``use_score`` on a flow without a score, shapes that differ, a trace missing.
     """
+    require_flow(flow, "score_alignment")
     x = state(latent, flow.shape, "latent")
     require(
         flow.has_score or not use_score,

@@ -12,8 +12,8 @@ from jax import Array
 from densityguide import natural, tracking
 from densityguide import solve as solving
 from densityguide.divergence import Trace, apply
-from densityguide.errors import present, require
-from densityguide.flows import Calibration, Flow, evaluate
+from densityguide.errors import present, random_key, require
+from densityguide.flows import Calibration, Flow, evaluate, require_flow
 from densityguide.solve import Method, Numbers
 from densityguide.tracking import Auto
 
@@ -42,8 +42,9 @@ def calibrate(
     Raises:
         ValueError: no score, an adaptive solve, or D above 256 without a trace.
     """
+    require_flow(flow, "calibrate")
     require(flow.has_score, "calibrate needs a score: pass score= to densityguide.cnf")
-    require(key is not None, "calibrate needs key=: pass jax.random.key(...)")
+    random_key(key, "calibrate needs key=: pass jax.random.key(...)")
     require(
         isinstance(count, int) and count >= 8,
         f"count must be an integer of at least 8, got {count}",

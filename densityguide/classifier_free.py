@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.errors import concrete, require, scalar
-from densityguide.flows import Flow
+from densityguide.flows import Flow, require_flow
 from densityguide.networks import Conditioned, alike
 
 __all__ = ["classifier_free"]
@@ -71,6 +71,7 @@ def classifier_free(
     Raises:
         ValueError: a flow without a condition, a negative of another structure or shape.
     """
+    require_flow(flow, "classifier_free")
     require(
         isinstance(flow.params, Conditioned),
         "classifier_free needs a flow built with condition=: pass it to densityguide.diffusion",

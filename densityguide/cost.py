@@ -14,7 +14,7 @@ from jax import Array
 from densityguide import sampling
 from densityguide.divergence import Trace
 from densityguide.errors import count, require
-from densityguide.flows import Flow, evaluate
+from densityguide.flows import Flow, evaluate, require_flow
 from densityguide.guidance import Guidance
 from densityguide.noise import Noise
 from densityguide.tracking import Auto
@@ -63,6 +63,7 @@ def cost(
         ValueError: what `sample` would raise, and tolerances: how many steps an adaptive solve
             takes is known only after it.
     """
+    require_flow(flow, "cost")
     batch = count(batch, 1, "batch")
     require(
         not {"rtol", "atol", "log_density_atol"} & options.keys(),

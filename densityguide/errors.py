@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["concrete", "count", "floating", "number", "present", "require"]
-__all__ += ["scalar", "shape_of", "state"]
+__all__ = ["concrete", "count", "floating", "number", "present", "random_key"]
+__all__ += ["require", "scalar", "shape_of", "state"]
 
 
 T = TypeVar("T")
@@ -52,6 +52,18 @@ def number(value: Any, name: str) -> Array:
         raise ValueError(f"{name} must be a real number, got {value!r}: pass a float")
     # An explicit convert keeps weak and strong types from giving two traces.
     return jax.lax.convert_element_type(array, jnp.result_type(float))
+
+
+def random_key(value: Any, needed: str) -> None:
+    """ValueError unless this is one random key, typed or raw; for None the message ``needed``."""
+    require(value is not None, needed)
+    dtype, rank = getattr(value, "dtype", None), getattr(value, "ndim", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and rank == 0
+    given = repr(value) if dtype is None else f"{dtype} of shape {value.shape}"
+    require(
+        typed or (dtype == jnp.uint32 and rank == 1),
+        f"key must be one random key, got {given}: pass jax.random.key(0), use jax.vmap for many",
+    )
 
 
 def scalar(value: Any, name: str) -> Array:

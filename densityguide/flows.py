@@ -26,6 +26,7 @@ from densityguide.networks import Conditioned, ShapeError, alike, check_edm, con
 from densityguide.paths import Path
 
 __all__ = ["Calibration", "Flow", "Local", "cnf", "diffusion", "evaluate"]
+__all__ += ["require_flow"]
 
 SMALL = 256  # dimensions
 
@@ -128,6 +129,15 @@ class Flow:
         if self.path is None:
             return jnp.ones((), jnp.result_type(float))
         return self.path.alpha(self.interval[1])
+
+
+def require_flow(value: Any, verb: str) -> None:
+    """ValueError unless it is a `Flow`."""
+    require(
+        isinstance(value, Flow),
+        f"{verb} takes a flow first, got {type(value).__name__}: build one with "
+        "densityguide.diffusion or densityguide.cnf, or load one with densityguide.models.load",
+    )
 
 
 def evaluate(flow: Flow, x: Array, t: Array, *, tangents: bool = False) -> Local:

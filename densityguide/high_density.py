@@ -14,7 +14,7 @@ from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
 from densityguide.errors import concrete, count, present, require, scalar, state
-from densityguide.flows import Flow, evaluate
+from densityguide.flows import Flow, evaluate, require_flow
 from densityguide.guidance import Guidance, Moment
 from densityguide.sampling import Sample, sample
 from densityguide.solve import Method, Numbers, Status
@@ -54,6 +54,7 @@ def high_density(
         ValueError: no Gaussian path, or a switch outside the interval (a traced one becomes a
             status).
     """
+    require_flow(flow, "high_density")
     x = state(latent, flow.shape, "latent")
     require(flow.path is not None, "high_density needs a Gaussian path")
     require("polish" not in options, "high_density has no polish=: its log p is the tracked one")
@@ -165,6 +166,7 @@ def track_mode(
     Raises:
         ValueError: no Gaussian path, start outside the interval, no trace above D = 256.
     """
+    require_flow(flow, "track_mode")
     x = state(x, flow.shape, "x")
     require(flow.path is not None, "track_mode needs a Gaussian path")
     inside = _check_inside(start, flow, "start", closed=True)

@@ -12,8 +12,8 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
-from densityguide.errors import concrete, count, require, state
-from densityguide.flows import Flow, evaluate
+from densityguide.errors import concrete, count, random_key, require, state
+from densityguide.flows import Flow, evaluate, require_flow
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto, Probes
 
@@ -70,6 +70,7 @@ def log_density(
         ValueError: D above 256 without a trace, an estimator without a key, another shape, or
             an integer array.
     """
+    require_flow(flow, "log_density")
     x = state(x, flow.shape, "x")
     require(
         divergence is not None,
@@ -150,6 +151,7 @@ def bits_per_dim(
         ValueError: no transform declared, images that are not integers or of another shape,
             fewer than 2 draws (one has no error bar).
     """
+    require_flow(flow, "bits_per_dim")
     require(
         flow.transform is not None,
         "bits_per_dim needs the data transform: pass transform= when building the flow",
@@ -164,7 +166,7 @@ def bits_per_dim(
         f"images must be [n, {', '.join(map(str, flow.shape))}], got {images.shape}",
     )
     draws = count(draws, 2, "draws")
-    require(key is not None, "bits_per_dim needs key=: dequantisation is random")
+    random_key(key, "bits_per_dim needs key=: dequantisation is random")
     tracking.choose(flow, divergence, key, "bits_per_dim")
     transform = flow.transform
     require(

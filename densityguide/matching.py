@@ -18,7 +18,7 @@ from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace
 from densityguide.errors import concrete, count, present, require, scalar, state
-from densityguide.flows import Flow
+from densityguide.flows import Flow, require_flow
 from densityguide.sampling import Sample, decode
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto
@@ -73,6 +73,7 @@ def match_log_density(
         ValueError: a target that is not finite, scales that do not rise from above 0, no trace
             above D = 256.
     """
+    require_flow(flow, "match_log_density")
     x = state(latent, flow.shape, "latent")
     known = concrete(target)
     require(

@@ -57,9 +57,16 @@ def pmap(
         A function giving ``fn``'s pytree as NumPy arrays with a leading axis N.
 
     Raises:
-        ValueError: no samples argument, leaves of different lengths, a block below 1, no device.
+        ValueError: no samples argument, leaves of different lengths, a block below 1, no device, a
+            function that cannot be hashed.
     """
     block = count(block, 1, "block")
+    require(
+        callable(fn) and _is_hashable(fn),
+        f"fn must be a function that can be hashed, got {type(fn).__name__}: programs are kept by "
+        "it; pass a plain function, and arrays in its first argument",
+    )
+    devices = None if devices is None else _local(devices)
 
     def many(shared: Any, *samples: Any) -> Any:
         total = _length(samples)
@@ -125,8 +132,7 @@ def together(fn: Callable[..., Any], *, devices: Devices | None = None) -> Calla
     up over devices; every device gets all arguments whole and must return the same. ``state`` is
     donated: go on with what comes back. Place both once with `replicate`.
     """
-    devices = tuple(jax.devices() if devices is None else devices)
-    require(len(devices) > 0, "devices is empty: pass jax.devices()")
+    devices = jax.devices() if devices is None else _known(devices, "jax.devices()")
     own = sum(device.process_index == jax.process_index() for device in devices)
     program = jax.pmap(
         lambda _, state, rest: fn(state, *rest),
@@ -147,9 +153,25 @@ def replicate(tree: Any, devices: Devices | None = None) -> Any:
 
 def _local(devices: Devices | None) -> tuple[jax.Device, ...]:
     # Local ones, so that hosts may make unequal numbers of calls.
-    chosen = tuple(jax.local_devices() if devices is None else devices)
-    require(len(chosen) > 0, "devices is empty: pass jax.local_devices()")
-    return chosen
+    return tuple(jax.local_devices()) if devices is None else _known(devices, "jax.local_devices()")
+
+
+def _known(devices: Devices, all_of_them: str) -> tuple[jax.Device, ...]:
+    known = tuple(devices) if isinstance(devices, Iterable) else (devices,)
+    require(
+        all(isinstance(one, jax.Device) for one in known),
+        f"devices must be a list of devices, got {devices!r}: pass {all_of_them}, or some of them",
+    )
+    require(len(known) > 0, f"devices is empty: pass {all_of_them}")
+    return known
+
+
+def _is_hashable(fn: Any) -> bool:
+    try:
+        hash(fn)
+    except TypeError:  # a frozen dataclass of arrays, say
+        return False
+    return True
 
 
 @lru_cache(maxsize=16)

@@ -11,8 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.alignment import score_alignment
-from densityguide.errors import require
-from densityguide.flows import Flow
+from densityguide.errors import random_key, require
+from densityguide.flows import Flow, require_flow
 
 __all__ = ["AlignmentReport", "align_one", "alignment_report", "summarise", "wilson_interval"]
 
@@ -84,7 +84,8 @@ def alignment_report(
         direction: None, an array, or a function of the latent, e.g. ``lambda x: -x``.
         **options: of `score_alignment`.
     """
-    require(key is not None, "alignment_report needs a key: pass jax.random.key(...)")
+    require_flow(flow, "alignment_report")
+    random_key(key, "alignment_report needs a key: pass jax.random.key(...)")
     require(isinstance(count, int) and count >= 1, f"count must be at least 1, got {count!r}")
 
     def one(key: Array) -> tuple[Array, Array, Array]:

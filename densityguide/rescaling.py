@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from densityguide import priors
 from densityguide.errors import concrete, number, require, state
-from densityguide.flows import Flow
+from densityguide.flows import Flow, require_flow
 
 __all__ = ["chi_quantile", "rescale"]
 
@@ -28,6 +28,7 @@ def rescale(
         ValueError: both or neither given, q outside (0, 1), or a prior that is not the
             isotropic normal (only ``factor`` makes sense there).
     """
+    require_flow(flow, "rescale")
     x = state(latent, flow.shape, "latent")
     require((q is None) != (factor is None), "rescale takes q or factor=, exactly one of them")
     if factor is not None:

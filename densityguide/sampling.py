@@ -15,8 +15,8 @@ from densityguide import natural, tracking
 from densityguide import polish as polishing
 from densityguide import solve as solving
 from densityguide.divergence import Trace
-from densityguide.errors import count, present, require, state
-from densityguide.flows import Flow
+from densityguide.errors import count, present, random_key, require, state
+from densityguide.flows import Flow, require_flow
 from densityguide.guidance import Guidance
 from densityguide.guided import KINDS, Guided, State
 from densityguide.natural import Spent
@@ -61,7 +61,8 @@ class Sample(NamedTuple):
 
 def latent(flow: Flow, key: Array) -> Array:
     """One latent x_T from the flow's prior."""
-    require(key is not None, "latent needs a key: pass jax.random.key(...)")
+    require_flow(flow, "latent")
+    random_key(key, "latent needs a key: pass jax.random.key(...)")
     return flow.prior.sample(key)
 
 
@@ -106,6 +107,7 @@ def sample(
         ValueError: guidance on a flow without the score, path, calibration or trace it needs;
             a missing key; a latent of another shape; options that contradict each other.
     """
+    require_flow(flow, "sample")
     x = state(latent, flow.shape, "latent")
     if guidance is not None:
         guiding.check(guidance, flow)
@@ -158,7 +160,7 @@ def sample(
 def _check_noise(flow: Flow, noise: Noise, key: Array | None) -> str:
     require(isinstance(noise, Noise), f"noise must be noise.constant or noise.band, got {noise!r}")
     require(flow.has_score, "noise needs a score to stay orthogonal to: pass score= to cnf")
-    require(key is not None, "noise needs key=: pass jax.random.key(...)")
+    random_key(key, "noise needs key=: pass jax.random.key(...)")
     return noise.form
 
 

@@ -14,8 +14,8 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide import tracking
 from densityguide.divergence import Trace, apply
-from densityguide.errors import count, present, require, shape_of, state
-from densityguide.flows import Flow, evaluate
+from densityguide.errors import count, present, random_key, require, shape_of, state
+from densityguide.flows import Flow, evaluate, require_flow
 from densityguide.solve import Method, Numbers, Status
 from densityguide.tracking import Auto, Probes
 
@@ -66,9 +66,10 @@ def sample_sde(
     Raises:
         ValueError: a flow without a Gaussian path, no key, or a solver of the other calculus.
     """
+    require_flow(flow, "sample_sde")
     x = state(latent, flow.shape, "latent")
     require(flow.path is not None, "the reverse SDE needs a Gaussian path: use track_sde")
-    require(key is not None, "sample_sde needs a key: pass jax.random.key(...)")
+    random_key(key, "sample_sde needs a key: pass jax.random.key(...)")
     trace = tracking.choose(flow, divergence, key, None)
     calculus = "ito" if trace is None else "stratonovich"
     method, numbers = solving.plan(flow, noise_form=calculus, **options)
@@ -123,9 +124,10 @@ def track_sde(
     Raises:
         ValueError: no score, no key, no trace above D = 256, a Stratonovich solver.
     """
+    require_flow(flow, "track_sde")
     x = state(latent, flow.shape, "latent")
     require(flow.has_score, "track_sde needs a score: pass score= to densityguide.cnf")
-    require(key is not None, "track_sde needs a key: pass jax.random.key(...)")
+    random_key(key, "track_sde needs a key: pass jax.random.key(...)")
     trace = tracking.choose(flow, divergence, key, "track_sde")
     method, numbers = solving.plan(flow, noise_form="ito", **options)
     shape = flow.shape if noise_shape is None else shape_of(noise_shape, "noise_shape")
@@ -252,9 +254,10 @@ def elbo(flow: Flow, x: Array, key: Array, *, levels: int = 64, replicates: int 
     Raises:
         ValueError: no Gaussian path, another shape, no levels, fewer than 2 replicates.
     """
+    require_flow(flow, "elbo")
     x = state(x, flow.shape, "x")
     require(flow.path is not None, "elbo needs a Gaussian path")
-    require(key is not None, "elbo needs a key: pass jax.random.key(...)")
+    random_key(key, "elbo needs a key: pass jax.random.key(...)")
     levels, replicates = count(levels, 1, "levels"), count(replicates, 2, "replicates")
     return _elbo(levels, replicates, flow, x, key)
 

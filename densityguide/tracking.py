@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from densityguide.divergence import Trace, apply, exact
-from densityguide.errors import present, require
+from densityguide.errors import present, random_key, require
 from densityguide.flows import SMALL, Flow
 from densityguide.solve import Method
 
@@ -57,10 +57,8 @@ def choose(
         f"{purpose} needs a trace{why}: pass divergence=densityguide.orthogonal(2) (estimated, "
         "with key=) or densityguide.exact()",
     )
-    require(
-        divergence is None or divergence.is_exact or key is not None,
-        "an estimated trace needs key=: pass jax.random.key(...)",
-    )
+    if divergence is not None and not divergence.is_exact:
+        random_key(key, "an estimated trace needs key=: pass jax.random.key(...)")
     return divergence
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 from jax import Array
 
-from densityguide.errors import floating, require
-from densityguide.flows import Flow
+from densityguide.errors import floating, random_key, require
+from densityguide.flows import Flow, require_flow
 from densityguide.verify.density import encoding, score_of_flow, spread
 from densityguide.verify.network import finite, kinks, precision, repeatable
 from densityguide.verify.result import Check, Verification
@@ -40,7 +40,8 @@ def verify(
     Raises:
         ValueError: data of another shape, or integers (apply the model's transform first).
     """
-    require(key is not None, "verify needs a key: pass jax.random.key(...)")
+    require_flow(flow, "verify")
+    random_key(key, "verify needs a key: pass jax.random.key(...)")
     if data is not None:
         data = floating(data, "data", "apply the model's transform first")
         require(

@@ -25,6 +25,14 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
 
 
+@dataclass(frozen=True)
+class Unhashed:
+    rate: np.ndarray
+
+    def __call__(self, shared, x):
+        return shared + self.rate * x
+
+
 def add(shared, x):
     return shared + x
 
@@ -48,6 +56,14 @@ MISUSES = {
     # devices
     "together": (lambda: parallel.together(add, devices=()), r"empty: pass jax.devices\(\)"),
     "replicate": (lambda: parallel.replicate(1.0, ()), r"empty: pass jax.local_devices\(\)"),
+    "number-of-devices": (
+        lambda: parallel.pmap(add, devices=2),
+        r"list of devices, got 2: pass jax.local_devices\(\), or some",
+    ),
+    "no-hash": (
+        lambda: parallel.pmap(Unhashed(np.ones(2))),
+        "fn must be a function that can be hashed, got Unhashed",
+    ),
     "samples": (lambda: parallel.pmap(add)(1.0), "expected arrays of samples after the shared"),
     "axes": (
         lambda: parallel.pmap(lambda shared, x, y: x)(1.0, jnp.ones(3), np.ones(4)),

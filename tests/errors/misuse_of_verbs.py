@@ -84,6 +84,20 @@ MISUSES = {
         r"must be callable as \(x, key\) and have log_jacobian",
     ),
     # calibration
+    "key-number": (lambda: bits(key=0), r"one random key, got 0: pass jax.random.key\(0\)"),
+    "key-many": (
+        lambda: bits(key=jax.random.split(key(), 3)),
+        r"got key<fry> of shape \(3,\): pass .* jax.vmap for many",
+    ),
+    "bits-flow": (
+        lambda: dg.bits_per_dim(jnp.sin, np.ones((1, 2), np.uint8), key()),
+        "bits_per_dim takes a flow first, got .*: build one with densityguide.diffusion",
+    ),
+    "classifier-free-flow": (
+        lambda: dg.classifier_free(3, 2.0, negative=0),
+        "classifier_free takes a flow first, got int",
+    ),
+    "sample-flow": (lambda: dg.sample(x(), x()), "sample takes a flow first, got ArrayImpl"),
     "calibrate-score": (lambda: dg.calibrate(bare(), key()), "calibrate needs a score"),
     "calibrate-key": (lambda: dg.calibrate(world(), None), "calibrate needs key="),
     "calibrate-count": (lambda: dg.calibrate(world(), key(), count=4), "at least 8, got 4"),
