@@ -81,6 +81,16 @@ def test_intervals_are_drawn_where_they_are():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
 
 
+def test_intervals_have_words_along_x_and_plain_numbers_on_a_logarithmic_axis():
+    panel = {"a": {"one": ([0.0, 1.0], [[0.3, 0.2, 0.5], [0.9, 0.7, 1.2]])}}
+    figure = plotting.intervals(panel, xlabel="", ylabel="", log=True, ticks=("low", "high"))
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["low", "high"]
+    written = {tick.get_text() for tick in axis.get_yticklabels(which="both")}
+    assert {"0.2", "0.5", "1"} <= written
+
+
 def test_detail_gives_scipys_rank_correlation_in_every_group():
     log_p = RNG.normal(size=30)
     measures = {"bytes": -log_p + RNG.normal(size=30), "power": RNG.normal(size=30)}

@@ -32,9 +32,8 @@ Log p is that of the sample encoded again along the plain probability-flow ODE. 
 is kept is its root mean square distance to log p, both as the sampler tracked it and encoded again;
 the latter contains the error of the learned score as well. The published Ito form (Euler's method)
 takes twice as many steps as ours, which costs as many evaluations, with one tangent more in each
-to track log p. Traces are exact in
-two dimensions, and of two cycled probes beyond. Intervals are bootstrapped over latents. Not
-measured: whether people see a change of structure or of detail.
+to track log p. Traces are exact in two dimensions, and of two cycled probes beyond. Intervals are
+bootstrapped over latents. Not measured: whether people see a change of structure or of detail.
 """
 INDEPENDENT = "independent"
 METHODS = {
@@ -251,10 +250,11 @@ def _figure(found: dict[str, Table], frequency: float) -> Any:
         }
     return plotting.intervals(
         panels,
-        xlabel=f"0: up to {frequency:g} cycles per pixel, 1: above",
+        xlabel=f"frequencies up to {frequency:g} cycles per pixel, and above",
         ylabel="variance, of independent samples",
         columns=3,
         log=True,
+        ticks=("low", "high"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from math import ceil
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from densityguide.errors import require
-from densityguide.plotting.style import INK, LINES, MARKERS, colours, sheet
+from densityguide.plotting.style import INK, LINES, MARKERS, colours, plain_logarithms, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,7 @@ def intervals(
     columns: int = 2,
     level: float | None = None,
     log: bool = False,
+    ticks: Sequence[str] | None = None,
 ) -> Figure:
     """Estimates with their intervals, joined by lines.
 
@@ -35,6 +36,7 @@ def intervals(
         columns: of panels.
         level: height of a horizontal line, e.g. of no effect.
         log: whether heights are logarithmic.
+        ticks: words for x = 0, 1, 2, ... in place of numbers.
 
     Raises:
         ValueError: arrays of other shapes, no panel, or no matplotlib.
@@ -64,6 +66,10 @@ def intervals(
                 axis.axhline(level, color=INK, lw=0.9)
             if log:
                 axis.set_yscale("log")
+                plain_logarithms(axis.yaxis)
+            if ticks is not None:
+                axis.set_xticks(range(len(ticks)), ticks)
+                axis.set_xlim(-0.3, len(ticks) - 0.7)
             axis.set_title(title, loc="left")
             axis.grid(True)
         for axis in axes.flat[len(panels) :]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["FRAME", "GREY", "INK", "LINES", "MARKERS", "PAPER", "RAMP", "colours", "sheet"]
+__all__ = ["FRAME", "GREY", "INK", "LINES", "MARKERS", "PAPER", "RAMP", "colours"]
+__all__ += ["plain_logarithms", "sheet"]
 
 INK, GREY, FRAME, PAPER = "#1c1e22", "#8a8e96", "#d9dade", "#ffffff"
 # Dark to light, so that the order of the colours is also an order of greys.
@@ -77,3 +78,13 @@ def colours(count: int) -> list[Any]:
 
     ramp = LinearSegmentedColormap.from_list("densityguide", RAMP)
     return [ramp(index / max(count - 1, 1)) for index in range(count)]
+
+
+def plain_logarithms(axis: Any) -> None:
+    """Ticks of a logarithmic axis as 0.1, 0.2, 0.5, ..., also where no power of ten is near."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("{x:g}")
+    axis.set_tick_params(which="minor", labelsize=STYLE["ytick.labelsize"], labelcolor=INK)
