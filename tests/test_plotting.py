@@ -91,13 +91,22 @@ def test_intervals_have_words_along_x_and_plain_numbers_on_a_logarithmic_axis():
     assert {"0.2", "0.5", "1"} <= written
 
 
+def test_what_has_no_x_is_drawn_from_side_to_side():
+    panel = {"a": {"one": ([0.0, 1.0], [[1, 0, 2], [3, 2, 4]]), "level": ([0.0], [[5, 4, 7]])}}
+    (axis,) = plotting.intervals(panel, xlabel="", ylabel="", flat=("level",)).axes
+    (band,) = axis.patches
+    assert (band.get_y(), band.get_height()) == (4.0, 3.0)
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "level"] == [5.0]
+
+
 def test_detail_gives_scipys_rank_correlation_in_every_group():
     log_p = RNG.normal(size=30)
     measures = {"bytes": -log_p + RNG.normal(size=30), "power": RNG.normal(size=30)}
     groups = {"few": np.arange(10), "many": np.arange(30) >= 10}
     figure = plotting.detail(log_p, measures, groups=groups)
     for axis, (name, values) in zip(figure.axes, measures.items(), strict=True):
-        assert f"{spearmanr(log_p, values).statistic:+.2f}" in axis.get_title(loc="left")
+        found = [spearmanr(log_p[w], values[w]).statistic for w in groups.values()]
+        assert axis.get_title(loc="left").endswith(", ".join(f"{rank:+.2f}" for rank in found))
         assert axis.get_ylabel() == name
         points = np.concatenate([line.get_xydata() for line in axis.lines])
         np.testing.assert_allclose(points, np.stack([log_p, values], axis=1))

@@ -184,7 +184,9 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         by_chance, two = rate(parts["random"]), rate(parts["modes"])
         beyond.append(by_chance[2] < aligned[1])
         modes.append(two[2] < aligned[1])
-        medians = [float(np.nanmedian(parts[kind]["cosine"])) for kind in ("score", "gaussian")]
+        medians = [
+            float(np.nanmedian(parts[kind]["cosine"])) for kind in ("score", "gaussian", "modes")
+        ]
         others.append(
             [model, subject.flow.size, _words(aligned), _words(by_chance), _words(two), *medians]
         )
@@ -240,7 +242,8 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
                 "random direction",
                 "two modes",
                 "median cosine",
-                "that of the matched Gaussian",
+                "of the matched Gaussian",
+                "of the two modes",
             ),
             others,
         ),

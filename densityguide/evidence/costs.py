@@ -253,7 +253,10 @@ def _cost(table: Table, method: str, column: str) -> float:
 
 def _claim(text: str, rule: str, cells: dict[str, float], limit: float) -> Claim:
     passed = [bool(value <= limit) for value in cells.values()]
-    words = ", ".join(f"{value:.2g} ({name})" for name, value in cells.items())
+    words = ", ".join(
+        f"{value:.2g} ({name})" if np.isfinite(value) else f"not reached ({name})"
+        for name, value in cells.items()
+    )
     return Claim(text, words, rule, verdict(passed))
 
 
@@ -300,7 +303,8 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         ratio = spent["quantile"] / spent["plain"]
         evaluations[model] = ratio if np.isfinite(list(known.values())).all() else np.nan
         probes[model] = float(_ratios(table, "plain, log p")[1])
-        aims[model] = float(_ratios(table, "target")[1] / _ratios(table, "match")[1])
+        share = float(_ratios(table, "target")[1] / _ratios(table, "match")[1])
+        aims[model] = share if np.isfinite(_cost(table, "target", "steps")) else np.nan
     sections.append(
         Section(
             "The search",
@@ -344,9 +348,13 @@ def _glance(found: dict[str, Table]) -> Section:
                 cells.append("too dear")
                 continue
             ratio, evaluations = _ratios(table, method)[1], _cost(table, method, "evaluations")
-            cells.append(f"{ratio:.3g} ({evaluations:,.0f})")
+            least = "> " if np.isnan(_cost(table, method, "steps")) else ""
+            cells.append(f"{least}{ratio:.3g} ({evaluations:,.0f})")
         rows.append([method, *cells])
-    text = "Seconds of a sample, in those of a plain one (and network evaluations)."
+    text = (
+        "Seconds of a sample, in those of a plain one (and network evaluations); after > the "
+        "tolerance was not reached with the most steps that were tried."
+    )
     return Section("At a glance", text, ("method", *found), rows)
 
 

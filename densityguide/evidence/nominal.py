@@ -25,17 +25,18 @@ __all__ = ["QUESTION", "Settings", "percentile"]
 METHOD = """
 The quantile rule takes h = sigma^2 (laplacian + |score|^2) / sqrt(2 D) for a standard normal over
 natural samples (Karczewski et al., ICML 2025), and asks that log p rise at each moment as fast as
-it does at the q-quantile of h. *Level by level*: the standard deviation of h over states of the
+it does at the q-quantile of h. *Level by level*: the root mean square of h over states of the
 probability flow, from products of two independent trace estimates for pictures (one probe each),
-from the exact trace in two dimensions. Of an exact score it is at most 1, so more than 1 is the
-network's error; where it is 0.3, what is called q = 0.8 is 3 standard deviations up. *At the end*:
-where the log p of guided samples lies among the model's own plain samples, as a percentile, for the
-plain rule and for the calibrated one, which asks for std(h) times as much. Both ask at every moment
-for a rate that natural samples have only now and then; so neither q is meant to be the percentile
-at the end, and the table says by how much it is not.
+from the exact trace in two dimensions. With an exact score the mean of h is 0 and its root mean
+square at most 1, so that a mean or more than 1 are the network's error; where it is 0.3, what is
+called q = 0.8 is 3 standard deviations up. *At the end*: where the log p of guided samples lies
+among the model's own plain samples, as a percentile, for the plain rule and for the calibrated one,
+which asks for that root mean square times as much. Both ask at every moment for a rate that natural
+samples have only now and then; so neither q is meant to be the percentile at the end, and the table
+says by how much it is not.
 """
 RULES = {"quantile": guidance.quantile, "calibrated": guidance.calibrated}
-NEAR = 0.9  # a standard deviation of h from which it counts as the nominal 1
+NEAR = 0.9  # a root mean square of h from which it counts as the nominal 1
 FAR = 1.1  # and up to which
 
 
@@ -98,30 +99,43 @@ def _rows(kind: str, at: float, first: np.ndarray, second: np.ndarray) -> Table:
     return words | {"first": np.asarray(first, float), "second": np.asarray(second, float)}
 
 
-def _spread(first: np.ndarray, second: np.ndarray) -> float:
+def _root(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(max(np.mean(first * second), 0.0)))
 
 
-def spreads(rows: Table) -> tuple[np.ndarray, list[Interval]]:
-    """Levels, and the standard deviation of h at each with its interval."""
+def _centre(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.mean(first + second) / 2.0)
+
+
+def _deviation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.sqrt(max(np.cov(first, second)[0, 1], 0.0)))
+
+
+def sizes(rows: Table) -> tuple[np.ndarray, list[Interval]]:
+    """Levels, and the root mean square of h at each with its interval."""
     levels = np.unique(rows["at"])
     parts = [tables.where(rows, at=level) for level in levels]
-    return levels, [statistics.bootstrap(_spread, p["first"], p["second"]) for p in parts]
+    return levels, [statistics.bootstrap(_root, p["first"], p["second"]) for p in parts]
 
 
 def read(settings: Settings, found: dict[str, Table]) -> Reading:
-    """Spread of h by level; percentiles of guided samples."""
-    curves, spread_rows, end_rows = {}, [], []
+    """Size of h by level; percentiles of guided samples."""
+    curves, size_rows, end_rows = {}, [], []
     nominal, below, closer = [], [], []
     nearest: list[str] = []
     extremes: list[str] = []
     for model, table in found.items():
-        levels, spread = spreads(tables.where(table, kind="h"))
-        curves[model] = {"std of h": (levels, np.asarray(spread))}
-        thirds = (spread[0], spread[len(spread) // 2], spread[-1])
-        spread_rows.append([model, *[ends.words for ends in thirds]])
-        nominal.append(all(ends.high > NEAR and ends.low < FAR for ends in spread))
-        below.append(spread[-1].high < NEAR)
+        h = tables.where(table, kind="h")
+        levels, size = sizes(h)
+        curves[model] = {"root mean square of h": (levels, np.asarray(size))}
+        last = tables.where(h, at=levels[-1])
+        parts = [
+            statistics.bootstrap(f, last["first"], last["second"]) for f in (_centre, _deviation)
+        ]
+        thirds = (size[0], size[len(size) // 2], size[-1], *parts)
+        size_rows.append([model, *[ends.words for ends in thirds]])
+        nominal.append(all(ends.high > NEAR and ends.low < FAR for ends in size))
+        below.append(size[-1].high < NEAR)
         plain = tables.where(table, kind="plain")["first"]
         off: dict[str, list[float]] = {rule: [] for rule in RULES}
         for rule in RULES:
@@ -135,18 +149,18 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
                 end_rows.append([model, rule, q, f"{place:.0%}", gain.words, spans, unmet])
         closer.append(sum(off["calibrated"]) < sum(off["quantile"]))
         nearest.append(f"{model} {max(off['calibrated']):.2f}")
-        extremes.append(f"{model} {_extent(spread)}")
+        extremes.append(f"{model} {_extent(size)}")
     claims = [
         Claim(
             "h is a standard normal at every noise level, so q is a quantile of the rate.",
-            "its standard deviation over the levels: " + "; ".join(extremes),
-            f"every interval of std(h), at every level, reaches into {NEAR} to {FAR}",
+            "its root mean square, least to largest of the levels: " + "; ".join(extremes),
+            f"every interval of it, at every level of a model, reaches into {NEAR} to {FAR}",
             verdict(nominal),
         ),
         Claim(
             "At the data end the quantile rule asks for more than its q says.",
-            "std of h there: " + "; ".join(f"{row[0]} {row[-1]}" for row in spread_rows),
-            f"the interval of std(h) at the last level lies below {NEAR}",
+            "root mean square of h there: " + "; ".join(f"{row[0]} {row[3]}" for row in size_rows),
+            f"its interval at the last level lies below {NEAR}",
             verdict(below),
         ),
         Claim(
@@ -158,12 +172,17 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     ]
     sections = [
         Section(
-            "Spread of h by log-SNR",
-            "1 is nominal.",
-            ("model", "at the noise end", "half-way", "at the data end"),
-            spread_rows,
+            "Size of h by log-SNR",
+            "Root mean squares, of which 1 is nominal; of the last one its two parts as well, the "
+            "mean and the standard deviation, of which 0 and 1 are.",
+            ("model", "at the noise end", "half-way", "at the data end", "mean there", "sd there"),
+            size_rows,
             plotting.intervals(
-                curves, xlabel="log-SNR, noise to data", ylabel="std of h", level=1.0, columns=3
+                curves,
+                xlabel="log-SNR, noise to data",
+                ylabel="root mean square of h",
+                level=1.0,
+                columns=3,
             ),
         ),
         Section(
@@ -177,8 +196,8 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     return Reading(sections, claims)
 
 
-def _extent(spread: list[Interval]) -> str:
-    values = [ends.value for ends in spread]
+def _extent(size: list[Interval]) -> str:
+    values = [ends.value for ends in size]
     return f"{min(values):.2f} to {max(values):.2f}"
 
 

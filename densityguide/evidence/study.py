@@ -56,5 +56,8 @@ class Question:
 
 
 def verdict(passed: Sequence[bool]) -> str:
-    """Of a rule applied to every model: it holds for all, for some, or for none."""
-    return HOLDS if all(passed) else LIMITS if any(passed) else FAILS
+    """Of a rule put to several models or cells, and how many met it: all, half or more, or fewer
+    than half of them."""
+    met, asked = sum(passed), len(passed)
+    word = HOLDS if met == asked else LIMITS if 2 * met >= asked else FAILS
+    return f"{word} ({met} of {asked})"

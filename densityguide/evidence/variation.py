@@ -31,8 +31,8 @@ of independent latents in the same frequencies. Points in the plane have no freq
 Log p is that of the sample encoded again along the plain probability-flow ODE. How well the target
 is kept is its root mean square distance to log p, both as the sampler tracked it and encoded again;
 the latter contains the error of the learned score as well. The published Ito form (Euler's method)
-takes twice as many steps as ours, which costs as many evaluations, with one tangent more in each
-to track log p. Traces are exact in two dimensions, and of two cycled probes beyond. Intervals are
+takes twice as many steps as ours, which costs as many evaluations, with one tangent more in each to
+track log p. Traces are exact in two dimensions, and of two cycled probes beyond. Intervals are
 bootstrapped over latents. Not measured: whether people see a change of structure or of detail.
 """
 INDEPENDENT = "independent"
@@ -251,7 +251,7 @@ def _figure(found: dict[str, Table], frequency: float) -> Any:
     return plotting.intervals(
         panels,
         xlabel=f"frequencies up to {frequency:g} cycles per pixel, and above",
-        ylabel="variance, of independent samples",
+        ylabel="variance / that of independent samples",
         columns=3,
         log=True,
         ticks=("low", "high"),
@@ -282,7 +282,10 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     sections = [Section("What varies, and what stays", text, heads, rows)]
     pictures = {m: table for m, table in found.items() if np.isfinite(table["low"]).any()}
     if pictures:
-        words = "A line that falls to the right varies structure, one that rises varies detail."
+        words = (
+            "A line that rises varies high frequencies more than low ones; the claim compares how "
+            "steeply those of late and early noise rise."
+        )
         sections.insert(
             0, Section("Structure and detail", words, figure=_figure(pictures, settings.frequency))
         )

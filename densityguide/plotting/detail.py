@@ -69,7 +69,8 @@ def detail(
     groups: Mapping[str, ArrayLike] | None = None,
     xlabel: str = "log p (nats)",
 ) -> Figure:
-    """Measures of detail against log p, a panel each, with Spearman's rank correlation.
+    """Measures of detail against log p, a panel each, with Spearman's rank correlation in every
+    group, in their order.
 
     Args:
         log_density: [n].
@@ -86,7 +87,6 @@ def detail(
     everyone = np.arange(len(log_density))
     chosen = groups or {"": everyone}
     members = {name: everyone[np.asarray(which)] for name, which in chosen.items()}
-    drawn = np.unique(np.concatenate(list(members.values())))
     shades = colours(len(members))
     with sheet((4.4 * len(measures) + 0.2, 4.2), columns=len(measures)) as (figure, axes):
         for axis, (name, values) in zip(axes[0], measures.items(), strict=True):
@@ -106,8 +106,9 @@ def detail(
                     ms=7.0,
                     label=label,
                 )
-            rank = spearman(log_density[drawn], values[drawn])
-            axis.set_title(f"rank correlation {rank:+.2f}", loc="left")
+            found = [spearman(log_density[which], values[which]) for which in members.values()]
+            title = "rank correlation " + ", ".join(f"{rank:+.2f}" for rank in found)
+            axis.set_title(title, loc="left")
             axis.set(xlabel=xlabel, ylabel=name)
             axis.grid(True)
         if len(members) > 1:

@@ -28,6 +28,7 @@ def intervals(
     level: float | None = None,
     log: bool = False,
     ticks: Sequence[str] | None = None,
+    flat: Sequence[str] = (),
 ) -> Figure:
     """Estimates with their intervals, joined by lines.
 
@@ -37,6 +38,8 @@ def intervals(
         level: height of a horizontal line, e.g. of no effect.
         log: whether heights are logarithmic.
         ticks: words for x = 0, 1, 2, ... in place of numbers.
+        flat: names that have no x: the first of their rows is drawn from side to side, its interval
+            as a band.
 
     Raises:
         ValueError: arrays of other shapes, no panel, or no matplotlib.
@@ -58,6 +61,11 @@ def intervals(
                     f"{name} must be x [n] and intervals [n, 3], got {x.shape} and {ends.shape}",
                 )
                 colour, marker, dash = looks[name]
+                if name in flat:
+                    value, low, high = ends[0]
+                    axis.axhspan(low, high, color=colour, alpha=0.18, lw=0.0)
+                    axis.axhline(value, color=colour, ls=dash, lw=1.6, label=name)
+                    continue
                 value, low, high = ends.T
                 bars = np.maximum([value - low, high - value], 0.0)
                 look = {"color": colour, "marker": marker, "ls": dash, "capsize": 3.0, "lw": 1.6}

@@ -48,7 +48,7 @@ def toy(monkeypatch):
 def test_pages_and_rows(toy, tmp_path):
     values = {"question": "toy", "models": {"digits8": 8}}
     found = evidence.run(values, str(tmp_path))
-    assert found["claims"][0]["verdict"] == "holds"
+    assert found["claims"][0]["verdict"] == "holds (1 of 1)"
     page = (tmp_path / "toy.md").read_text()
     assert "| digits8 | 28 |" in page
     assert "densityguide run configs/evidence/toy.toml" in page

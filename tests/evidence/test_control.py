@@ -40,7 +40,7 @@ def made(gap=0.0, noise=0.0, lands=0.0, status=0):
 
 def verdicts(**options):
     reading = control.read(control.Settings(), {"digits8": made(**options)})
-    return [claim.verdict for claim in reading.claims]
+    return [claim.verdict.split(" (")[0] for claim in reading.claims]
 
 
 def test_what_agrees_holds():
@@ -62,7 +62,9 @@ def test_a_failed_sample_is_no_success():
     rows = made()
     rows["encoded"][rows["method"] == "target"] = np.nan
     claims = control.read(control.Settings(), {"digits8": rows}).claims
-    assert claims[1].verdict == claims[2].verdict == "does not hold here"
+    assert (
+        claims[1].verdict.split(" (")[0] == claims[2].verdict.split(" (")[0] == "does not hold here"
+    )
 
 
 def test_where_no_scale_has_the_requested_log_p():
@@ -71,7 +73,7 @@ def test_where_no_scale_has_the_requested_log_p():
     rows["status"][missing] = 16
     rows["encoded"][missing] += 100.0
     claims = control.read(control.Settings(), {"digits8": rows}).claims
-    assert claims[4].verdict == "does not hold here"
+    assert claims[4].verdict.split(" (")[0] == "does not hold here"
     assert "16 of 16 had no root" in claims[4].found
 
 

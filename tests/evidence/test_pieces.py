@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 import densityguide as dg
-from densityguide.evidence import alignment, detail, nominal, statistics, tables
+from densityguide.evidence import alignment, detail, nominal, statistics, study, tables
 
 
 def test_tables_come_back():
@@ -100,23 +100,33 @@ def test_detail_is_judged_by_its_rows():
     settings = detail.Settings({"a": 40})
     fits, opposes = made_detail(1.0), made_detail(-1.0)
     (claim,) = detail.read(settings, {"a": fits}).claims
-    assert claim.verdict == "holds"
+    assert claim.verdict.split(" (")[0] == "holds"
     (claim,) = detail.read(settings, {"a": opposes}).claims
-    assert claim.verdict == "does not hold here"
+    assert claim.verdict.split(" (")[0] == "does not hold here"
     (claim,) = detail.read(settings, {"a": fits, "b": opposes}).claims
-    assert claim.verdict == "holds with limits"
+    assert claim.verdict.split(" (")[0] == "holds with limits"
     plane = {name: fits[name] for name in fits if name not in detail.PICTURES}
     rows = detail.read(settings, {"a": fits, "plane": plane}).sections[0].rows
     assert rows[-1][3] == "no picture"
 
 
-def test_spread_of_h_is_that_of_the_values():
+def test_size_of_h_is_that_of_the_values():
     generator = np.random.default_rng(3)
     h = 0.4 * generator.normal(size=4000)
     noise = generator.normal(size=(2, 4000))
     expected = stats.tstd(h)
     for first, second in ((h, h), (h + noise[0], h + noise[1])):  # exact, and two estimates
         rows = nominal._rows("h", 1.0, first, second)
-        _, (found,) = nominal.spreads(rows)
+        _, (found,) = nominal.sizes(rows)
         assert found.low < expected < found.high
         assert found.value == pytest.approx(expected, abs=0.05)
+        shifted = (first + 2.0, second + 2.0)
+        assert nominal._deviation(*shifted) == pytest.approx(expected, abs=0.05)
+        assert nominal._centre(*shifted) == pytest.approx(2.0, abs=0.05)
+        assert nominal._root(*shifted) == pytest.approx((4.0 + expected**2) ** 0.5, abs=0.1)
+
+
+def test_verdicts_count():
+    assert study.verdict([True, True]) == "holds (2 of 2)"
+    assert study.verdict([True, False]) == "holds with limits (1 of 2)"
+    assert study.verdict([True, False, False]) == "does not hold here (1 of 3)"

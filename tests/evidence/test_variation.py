@@ -44,9 +44,9 @@ def rows(detail, kept, published, count=12):
 def test_claims_follow_from_the_rows():
     settings = variation.Settings({"digits8": 12})
     good = variation.read(settings, {"digits8": rows(3.0, 0.1, 2.0)})
-    assert [claim.verdict for claim in good.claims] == ["holds"] * 4
+    assert [claim.verdict.split(" (")[0] for claim in good.claims] == ["holds"] * 4
     bad = variation.read(settings, {"digits8": rows(0.5, 0.9, 0.5)})
-    assert [claim.verdict for claim in bad.claims] == ["does not hold here"] * 4
+    assert [claim.verdict.split(" (")[0] for claim in bad.claims] == ["does not hold here"] * 4
     assert len(good.sections[-1].rows) == len(variation.METHODS)
 
 
