@@ -14,11 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["concrete", "count", "floating", "number", "present", "random_key"]
+__all__ = ["StorageError", "concrete", "count", "floating", "number", "present", "random_key"]
 __all__ += ["require", "scalar", "shape_of", "state"]
 
 
 T = TypeVar("T")
+
+
+class StorageError(Exception):
+    """The place to write to is full or cannot be written."""
 
 
 def require(condition: bool, message: str) -> None:

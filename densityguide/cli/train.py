@@ -18,8 +18,8 @@ __all__: list[str] = []
         "train --config configs/digits8.toml",
         "train --config configs/emoji32.toml --out runs/emoji32",
     )
-    + "\n\nExit status: 0 finished, 2 refused, 75 stopped by SIGTERM, 130 by Ctrl-C. After 75 and "
-    "130 the same command goes on."
+    + "\n\nExit status: 0 finished, 2 refused, 74 no room, 75 stopped by SIGTERM, 130 by Ctrl-C; "
+    "after the last three the same command goes on."
 )
 def train(
     config: Annotated[Path, typer.Option(metavar="FILE", help="Configuration in TOML.")],

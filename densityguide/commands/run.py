@@ -10,14 +10,13 @@ from typing import Any, TextIO
 
 from densityguide import jobs
 from densityguide.commands import tables
+from densityguide.commands.endings import ended
 from densityguide.jobs import config, hosts, storage
-from densityguide.jobs.preemption import STOPPED, Preempted
 from densityguide.jobs.progress import shown
 
-__all__ = ["UNWRITABLE", "check_names", "run", "show"]
+__all__ = ["check_names", "run", "show"]
 
 EVIDENCE = "docs/evidence"
-UNWRITABLE = 74  # EX_IOERR of sysexits.h
 
 
 def check_names(paths: Sequence[Path]) -> None:
@@ -56,22 +55,12 @@ def run(
         out = EVIDENCE if out is None else out
     elif out is None or several:
         out = f"{'jobs' if out is None else out.rstrip('/')}/{path.stem}"
-    try:
-        if isinstance(job, dict):
-            return 0, (_answer if is_evidence else _train)(job, out, others)
-        here = hosts.join(**others)  # before anything touches a device
-        summary = jobs.run(job, out, here=here, progress=shown(path.stem, here.process, progress))
-    except Preempted as stop:
-        print(stop, file=sys.stderr)
-        return STOPPED, None
-    except storage.StorageError as error:
-        print(
-            f"error: {error}: make room or choose another --out, then start again; what is "
-            "finished is kept",
-            file=sys.stderr,
-        )
-        return UNWRITABLE, None
-    return 0, summary if here.leads else None
+    if isinstance(job, dict):
+        return ended(partial(_answer if is_evidence else _train, job, out, others))
+    here = hosts.join(**others)  # before anything touches a device
+    told = shown(path.stem, here.process, progress)
+    status, summary = ended(partial(jobs.run, job, out, here=here, progress=told))
+    return status, summary if here.leads else None
 
 
 def _answer(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from densityguide.commands import folder
+from densityguide.commands.endings import ended
 from densityguide.commands.extras import needs_train
-from densityguide.jobs.preemption import STOPPED, Preempted, interruptible
+from densityguide.errors import StorageError
+from densityguide.jobs.preemption import Preempted, interruptible
 
 __all__ = ["export", "train", "train_tables"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _is_run(path: Path) -> bool:
@@ -39,12 +44,8 @@ def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None
         out = Path("runs") / settings.name if out is None else out
         if stop_at is not None and stop_at < 1:
             raise ValueError(f"--stop-at must be at least 1, got {stop_at}")
-        try:
-            _train(settings, out, font, stop_at)
-        except Preempted as stop:
-            print(stop, file=sys.stderr)
-            return STOPPED
-    return 0
+        status, _ = ended(partial(_train, settings, out, font, stop_at))
+    return status
 
 
 def train_tables(values: dict[str, Any], out: Path) -> None:
@@ -60,8 +61,13 @@ def _train(settings: Any, out: Path, font: Path | None, stop_at: int | None) -> 
 
     folder.check(out, ours=_is_run)
     stop = training.Stop()
-    with interruptible():
-        state = training.train(settings, out, font=font, stop_at=stop_at, stop=stop)
+    try:
+        with interruptible():
+            state = training.train(settings, out, font=font, stop_at=stop_at, stop=stop)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StorageError(f"cannot write {out} ({error.strerror})") from None
     if int(state.step) < min(settings.optimiser.steps, stop_at or settings.optimiser.steps):
         # What follows in a shell script must not go on.
         raise KeyboardInterrupt if stop.signal == signal.SIGINT else Preempted

@@ -17,6 +17,7 @@ from typing import Any
 
 from upath import UPath
 
+from densityguide.errors import StorageError
 from densityguide.locks import held
 
 __all__ = [
@@ -33,10 +34,6 @@ __all__ = [
 __all__ += ["write_json", "writing"]
 
 PART = ".part"  # how names of unfinished files end
-
-
-class StorageError(Exception):
-    """The output cannot be written: a full disk, a lost permission."""
 
 
 def folder(out: str | os.PathLike[str]) -> UPath:

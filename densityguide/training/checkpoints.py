@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import logging
 import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import orbax.checkpoint as ocp
 
 from densityguide import settings
 from densityguide.data import Dataset
+from densityguide.errors import StorageError
 from densityguide.training.config import Config, from_dict, to_dict
 
 __all__ = ["latest_step", "read_run", "require_same_data", "restore", "save", "write_config"]
@@ -38,12 +44,30 @@ def _held(state: Any) -> dict[str, Any]:
 
 
 def save(out: str | os.PathLike[str], state: Any) -> None:
-    """Write `state` under its step; replaces nothing, keeps the newest two."""
+    """Write `state` under its step; replaces nothing, keeps the newest two. StorageError where
+    that fails; the checkpoints before stay."""
     step = int(state.step)
-    with _manager(out) as manager:
-        if step not in manager.all_steps():
-            manager.save(step, args=ocp.args.StandardSave(_held(state)))
-            manager.wait_until_finished()
+    with ExitStack() as stack, _silent():
+        try:
+            manager = stack.enter_context(_manager(out))
+            if step not in manager.all_steps():
+                manager.save(step, args=ocp.args.StandardSave(_held(state)))
+                manager.wait_until_finished()
+        except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
+            said = re.search(r": ([^:\[]+) \[os_error_code", str(error))
+            reason = said[1] if said else type(error).__name__
+            raise StorageError(f"cannot write checkpoint {step} in {out} ({reason})") from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the tracebacks that orbax's threads log."""
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        gc.collect()  # tasks that failed are logged as they go
+        logging.disable(logging.NOTSET)
 
 
 def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:

@@ -9,13 +9,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 from tiny import TINY
 
 import densityguide as dg
+from densityguide.errors import StorageError
 from densityguide.models import pretrained
-from densityguide.training import Stop, export, train, trainer
+from densityguide.training import Stop, checkpoints, export, train, trainer
 from densityguide.training.loss import kept_labels
 from densityguide.training.optimiser import learning_rate
 from densityguide.training.progress import shown
@@ -108,6 +110,24 @@ def test_a_signal_saves_and_stops(tmp_path):
     assert 2 <= int(stopped.step) < 6
     assert stop.signal == signal.SIGTERM
     same(train(TINY, tmp_path, progress=False), train(TINY, tmp_path, progress=False))
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_saved(tmp_path, monkeypatch):
+    save = ocp.CheckpointManager.save
+
+    def full(self, step, **options):
+        if step == 4:
+            raise ValueError(
+                "Failed to write 9 bytes to file 1: No space left [os_error_code='28']"
+            )
+        return save(self, step, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", full)
+        with pytest.raises(StorageError, match=r"write checkpoint 4 in .* \(No space left\)$"):
+            train(TINY, tmp_path, progress=False)
+    assert checkpoints.latest_step(tmp_path) == 2
+    assert int(train(TINY, tmp_path, progress=False).step) == 6
 
 
 def test_every_epoch_visits_each_image_once():
