@@ -18,7 +18,7 @@ __all__ = ["Polished", "polish"]
 
 class Polished(NamedTuple):
     """``x`` moved by ``moved`` (root mean square per entry); ``log_density`` re-encoded at the
-    end and ``before`` at the start, both with the same probes; ``standard_error`` of either."""
+    end and ``before`` at the start, both with the same probes; ``standard_error`` of the end."""
 
     x: Array
     log_density: Array
@@ -51,57 +51,73 @@ def polish(
     function is smooth. With ``iterations=0`` the sample is only encoded.
     """
 
-    def encode(x: Array) -> Any:
+    def encode(x: Array) -> LogDensity:
         return log_density(flow, x, divergence=divergence, key=key, **options)
 
     scale = flow.end_scale().astype(x.dtype)
     first = encode(x)
+    zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
+    start = _Best(zero, one, _Found.of(first))
     if iterations == 0:
-        still = jnp.zeros((), x.dtype)
-        return _polished(x, first, first.value, still, 1, first.status)
+        return _polished(x, zero, first, start.found, first.evaluations, first.tangents)
     slope = flow.score(x * scale, flow.interval[1]) * scale
     power = jnp.sum(slope**2)
     ray = slope / jnp.where(power > 0, power, 1.0)
 
-    def step(best: _Best, _: None) -> tuple[_Best, None]:
-        moved = (log_p - best.value) / best.gain
+    def step(best: _Best, _: None) -> tuple[_Best, tuple[Array, Array]]:
+        value = best.found.value
+        moved = (log_p - value) / best.gain
         out = encode(x + (best.tau + moved) * ray)
-        rise = (out.value - best.value) / jnp.where(moved == 0, 1.0, moved)
+        rise = (out.value - value) / jnp.where(moved == 0, 1.0, moved)
         # A gain far from 1 means that the score is not the gradient here: trust it halfway.
         learnt = jnp.where(moved == 0, best.gain, jnp.clip(rise, 0.2, 5.0))
-        nearer = _Best(best.tau + moved, out.value, learnt, out.status)
+        nearer = _Best(best.tau + moved, learnt, _Found.of(out))
         # Too far, or the wrong way: the secant if it is shorter by half at least, else half.
         back = best._replace(gain=jnp.fmax(2.0 * best.gain, rise))
-        is_nearer = jnp.abs(out.value - log_p) <= jnp.abs(best.value - log_p)  # not if it is nan
-        return jax.tree.map(lambda a, b: jnp.where(is_nearer, a, b), nearer, back), None
+        is_nearer = jnp.abs(out.value - log_p) <= jnp.abs(value - log_p)  # not if it is nan
+        kept = jax.tree.map(lambda a, b: jnp.where(is_nearer, a, b), nearer, back)
+        return kept, (out.evaluations, out.tangents)
 
-    zero, one = jnp.zeros((), x.dtype), jnp.ones((), x.dtype)
-    start = _Best(zero, first.value, one, jnp.asarray(first.status))
-    best, _ = jax.lax.scan(step, start, None, length=iterations)
-    moved = jnp.sqrt(jnp.mean((best.tau * ray) ** 2))
-    return _polished(x + best.tau * ray, first, best.value, moved, iterations + 1, best.status)
+    best, spent = jax.lax.scan(step, start, None, length=iterations)
+    evaluations, tangents = (jnp.sum(count) for count in spent)
+    evaluations += first.evaluations + 1  # one for the score
+    tangents += first.tangents
+    return _polished(x, best.tau * ray, first, best.found, evaluations, tangents)
+
+
+class _Found(NamedTuple):
+    """What an encoding says of log p."""
+
+    value: Array
+    standard_error: Array
+    degrees_of_freedom: Array
+    status: Array
+
+    @classmethod
+    def of(cls, out: LogDensity) -> _Found:
+        parts = (out.value, out.standard_error, out.degrees_of_freedom, out.status)
+        return cls(*map(jnp.asarray, parts))
 
 
 class _Best(NamedTuple):
     """Where log p was nearest so far, and the slope for the next step from there."""
 
     tau: Array
-    value: Array
     gain: Array
-    status: Array
+    found: _Found
 
 
 def _polished(
-    x: Array, first: LogDensity, value: Array, moved: Array, solves: int, status: Array
+    x: Array, change: Array, first: LogDensity, found: _Found, evaluations: Array, tangents: Array
 ) -> Polished:
     return Polished(
-        x=x,
-        log_density=value,
-        standard_error=first.standard_error,
-        degrees_of_freedom=first.degrees_of_freedom,
+        x=x + change,
+        log_density=found.value,
+        standard_error=found.standard_error,
+        degrees_of_freedom=found.degrees_of_freedom,
         before=first.value,
-        moved=moved,
-        evaluations=first.evaluations * solves,
-        tangents=first.tangents * solves,
-        status=status,
+        moved=jnp.sqrt(jnp.mean(change**2)),
+        evaluations=evaluations,
+        tangents=tangents,
+        status=found.status,
     )

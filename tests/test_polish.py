@@ -81,6 +81,19 @@ def test_no_sample_is_further_from_its_request_than_before(request_nats):
     assert np.allclose(out.log_density, jax.vmap(partial(encode, flow))(out.x), atol=1e-6)
 
 
+def test_the_result_is_that_of_its_own_encoding_and_all_solves_are_counted():
+    flow, key = crooked(), jax.random.key(3)
+    x, options = latents(flow, 1)[0], {"divergence": dg.hutchinson(4), "key": key, "steps": 24}
+    out = polish(flow, x, -13.0, iterations=2, **options)
+    again = dg.log_density(flow, out.x, **options)
+    for name in ("standard_error", "degrees_of_freedom", "status"):
+        assert float(getattr(out, name)) == pytest.approx(float(getattr(again, name)), rel=1e-6)
+    assert int(out.evaluations) == 3 * int(again.evaluations) + 1  # and the score
+    assert int(out.tangents) == 3 * int(again.tangents)
+    still = polish(flow, x, -13.0, iterations=0, **options)
+    assert (still.moved, int(still.evaluations)) == (0.0, int(again.evaluations))
+
+
 def test_bad_input():
     flow = world("mixture12")
     with pytest.raises(ValueError, match="polish must be"):

@@ -26,7 +26,7 @@ app.registered_commands.sort(
     key=lambda command: ORDER.index(getattr(command.callback, "__name__", ""))
 )
 
-STOPPED = (75, 130)  # by SIGTERM, by Ctrl-C
+INTERRUPTED = (75, 130)  # by SIGTERM, by Ctrl-C
 PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -69,7 +69,7 @@ def program() -> NoReturn:
     """`main` as a process of its own. One that was interrupted ends at once: Python's own way out
     crashes where XLA is still at work in another thread, and the exit status would be lost."""
     status = main()
-    if status in STOPPED:
+    if status in INTERRUPTED:
         import jax
 
         if not jax.distributed.is_initialized():  # others wait for a farewell

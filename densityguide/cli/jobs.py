@@ -35,7 +35,8 @@ def run(
         typer.Option(
             metavar="FOLDER",
             help="Folder or address of the results; a job in it goes on. With several jobs, each "
-            "has a folder of its own name in it. [default: jobs/NAME, of evidence docs/evidence]",
+            "has a folder of its own name in it, but evidence shares it. [default: jobs/NAME, of "
+            "evidence docs/evidence]",
         ),
     ] = None,
     settings: Annotated[

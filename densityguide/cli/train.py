@@ -53,7 +53,7 @@ def export(
     """Turn a training run into a model folder: weights and card."""
     from densityguide.commands import training
 
-    training.export(run, folder, storage, samples, font)
+    raise typer.Exit(training.export(run, folder, storage, samples, font))
 
 
 @data_app.command(

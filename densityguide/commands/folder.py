@@ -19,6 +19,7 @@ __all__ = ["MARK", "check", "check_file", "holds", "write", "write_json", "write
 
 MARK = "densityguide"
 REPORT = "report.json"
+PART = ".part"  # how names of unfinished files end
 
 
 def _ours(folder: Path) -> bool:
@@ -37,12 +38,17 @@ def check(folder: Path, *, ours: Callable[[Path], bool] = _ours) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out must be a folder, {folder} is a file: choose another --out")
     with _missing_folders(folder), _writable(folder):
-        if any(entry.name != LOCK for entry in folder.iterdir()) and not ours(folder):
+        if any(not _is_nothing(entry.name) for entry in folder.iterdir()) and not ours(folder):
             raise ValueError(
                 f"{folder} holds files that densityguide did not write: "
                 "choose another --out, or an empty folder"
             )
     return folder
+
+
+def _is_nothing(name: str) -> bool:
+    """A lock, or what a write that was killed left."""
+    return name == LOCK or (name.startswith(".") and name.endswith(PART))
 
 
 def check_file(path: Path, *, ours: Callable[[Path], bool]) -> Path:
@@ -114,9 +120,10 @@ def _remove(folders: list[Path]) -> None:
 def write(folder: Path, files: dict[str, Callable[[Path], None]]) -> list[Path]:
     """Write every file under a temporary name, then rename them all.
 
-    ``files`` maps a name to a function that writes the given path. If one fails, none appears.
+    ``files`` maps a name to a function that writes the given path. If writing
+    one fails, none appears.
     """
-    parts = {name: folder / f".{name}.{os.getpid()}.part" for name in files}
+    parts = {name: folder / f".{name}.{os.getpid()}{PART}" for name in files}
     with _missing_folders(folder, keep=True):
         try:
             for name, save in files.items():

@@ -68,8 +68,7 @@ def _answer(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[st
     shards."""
     from densityguide import evidence
 
-    if any(others.values()):
-        raise ValueError("expected evidence on one host: leave out --distributed and its kin")
+    _alone("evidence", others)
     given = {key: value for key, value in values.items() if key != "kind"}
     return evidence.run(given, out, tell=partial(print, file=sys.stderr, flush=True))
 
@@ -78,10 +77,17 @@ def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str
     """Training keeps checkpoints in place of shards."""
     from densityguide.commands import training
 
-    if any(others.values()):
-        raise ValueError("expected training on one host: leave out --distributed and its kin")
-    training.train_tables(values, Path(out))
+    _alone("training", others)
+    where = storage.folder(out)
+    if not storage.is_local(where):
+        raise ValueError(f"expected a folder of this machine for training, got --out {out}")
+    training.train_tables(values, storage.local(where))
     return None
+
+
+def _alone(what: str, others: dict[str, Any]) -> None:
+    if any(value is not None and value is not False for value in others.values()):
+        raise ValueError(f"expected {what} on one host: leave out --distributed and its kin")
 
 
 def show(summary: dict[str, Any]) -> None:

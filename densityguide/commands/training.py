@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,31 +63,45 @@ def _train(settings: Any, out: Path, font: Path | None, stop_at: int | None) -> 
 
     folder.check(out, ours=_is_run)
     stop = training.Stop()
-    try:
-        with interruptible():
-            state = training.train(settings, out, font=font, stop_at=stop_at, stop=stop)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise StorageError(f"cannot write {out} ({error.strerror})") from None
-    if int(state.step) < min(settings.optimiser.steps, stop_at or settings.optimiser.steps):
+    with interruptible(), _room(out):
+        state = training.train(settings, out, font=font, stop_at=stop_at, stop=stop)
+    total = settings.optimiser.steps
+    if int(state.step) < (total if stop_at is None else min(total, stop_at)):
         # What follows in a shell script must not go on.
         raise KeyboardInterrupt if stop.signal == signal.SIGINT else Preempted
     print(f"step {int(state.step)} in {out}: densityguide export {out} FOLDER makes a model of it")
 
 
-def export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> None:
-    """Write a model folder; ValueError or FileNotFoundError for a bad run or folder."""
+def export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> int:
+    """Write a model folder; returns the exit status. ValueError or FileNotFoundError for a bad run
+    or folder."""
     with needs_train("export"):
-        from densityguide import training
-
         if storage not in ("float16", "float32"):
             raise ValueError(f"--storage must be float16 or float32, got {storage!r}")
         if samples < 0:
             raise ValueError(f"--samples must be 0 or more, got {samples}")
         folder.check(out, ours=_is_model)
+        status, _ = ended(partial(_export, run, out, storage, samples, font))
+    return status
+
+
+def _export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> None:
+    from densityguide import training
+
+    with interruptible(), _room(out):
         card = training.export(run, out, storage=storage, samples=samples, font=font)
     print(
         f"{card.name}: {card.parameters} parameters after {card.training['steps']} steps in {out}"
     )
     print(f"try it: densityguide sample --model {out}")
+
+
+@contextmanager
+def _room(out: Path) -> Iterator[None]:
+    """Turn a full disk into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StorageError(f"cannot write {out} ({error.strerror})") from None

@@ -13,6 +13,7 @@ from densityguide.evidence.questions import QUESTIONS
 __all__ = ["check"]
 
 FEWEST, MOST = 8, 10**6  # samples of a model
+LEAST = {"seed": 0, "steps": 2, "sde_steps": 4, "repeats": 2}  # of whole numbers; 1 of others
 SHARES = ("q", "quantiles", "values", "share")
 
 
@@ -46,7 +47,7 @@ def _check(name: str, value: Any) -> None:
         for one in value:
             _check(name, one)
     elif isinstance(value, int):
-        _within(name, value, 0 if name == "seed" else 1, 2**32 - 1 if name == "seed" else MOST)
+        _within(name, value, LEAST.get(name, 1), 2**32 - 1 if name == "seed" else MOST)
     elif not math.isfinite(value) or (name in SHARES and not 0.0 < value < 1.0):
         what = "between 0 and 1" if name in SHARES else "finite"
         raise ValueError(f"expected {name} {what}, got {value}")

@@ -251,6 +251,13 @@ def _cost(table: Table, method: str, column: str) -> float:
     return float(tables.where(table, kind="cost", method=method)[column][0])
 
 
+def _told(method: str, steps: float, most: int) -> str:
+    """The bound has levels and replicates in place of steps."""
+    if method == "forward bound":
+        return "-"
+    return f"more than {most}" if np.isnan(steps) else f"{steps:.0f}"
+
+
 def _claim(text: str, rule: str, cells: dict[str, float], limit: float) -> Claim:
     passed = [bool(value <= limit) for value in cells.values()]
     words = ", ".join(
@@ -275,7 +282,7 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             rows.append(
                 [
                     method,
-                    f"more than {settings.most}" if np.isnan(steps) else f"{steps:.0f}",
+                    _told(method, steps, settings.most),
                     "its own" if method in follows else " and ".join(follows) or "fixed",
                     *(_cost(table, method, name) for name in ("evaluations", "tangents")),
                     float(np.median(seconds)),
@@ -302,9 +309,11 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         spent = {name: _cost(table, name, "evaluations") for name in known}
         ratio = spent["quantile"] / spent["plain"]
         evaluations[model] = ratio if np.isfinite(list(known.values())).all() else np.nan
-        probes[model] = float(_ratios(table, "plain, log p")[1])
+        reached = np.isfinite(_cost(table, "plain, log p", "steps"))
+        probes[model] = float(_ratios(table, "plain, log p")[1]) if reached else np.nan
         share = float(_ratios(table, "target")[1] / _ratios(table, "match")[1])
-        aims[model] = share if np.isfinite(_cost(table, "target", "steps")) else np.nan
+        both = [_cost(table, name, "steps") for name in ("target", "match")]
+        aims[model] = share if np.isfinite(both).all() else np.nan
     sections.append(
         Section(
             "The search",

@@ -50,7 +50,7 @@ def _provenance(name: str, record: dict[str, Any]) -> list[str]:
     settings, parts = record["settings"], record["parts"]
     models = ", ".join(
         f"[{model}](data/{name}-{model}.csv) ({settings['models'][model]:,} samples, "
-        f"{part['seconds'] / 60:.1f} minutes)"
+        f"{part['seconds'] / 60:.1f} minutes{_elsewhere(part)})"
         for model, part in parts.items()
     )
     others = {key: value for key, value in settings.items() if key != "models"}
@@ -65,6 +65,11 @@ def _provenance(name: str, record: dict[str, Any]) -> list[str]:
         f"{environment['jax']}, densityguide {environment['densityguide']}, on "
         f"{environment['device']}. Intervals are of 95 % where no table says otherwise.",
     ]
+
+
+def _elsewhere(part: dict[str, Any]) -> str:
+    other = part.get("environment")
+    return f", with JAX {other['jax']} on {other['device']}" if other else ""
 
 
 def summarise(path: UPath, names: dict[str, str]) -> None:

@@ -83,6 +83,8 @@ def _rows(
     seconds = time.perf_counter() - started
     storage.write(file, content)
     record["parts"][model] = {"seconds": round(seconds, 1)}
+    if manifest.environment() != record["environment"]:  # gone on with elsewhere
+        record["parts"][model]["environment"] = manifest.environment()
     storage.write_json(folder / f"{name}.json", record)
     tell(f"{name}: {model} took {seconds / 60:.1f} minutes")
     return tables.from_csv(content)

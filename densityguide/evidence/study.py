@@ -14,7 +14,7 @@ HOLDS, LIMITS, FAILS = "holds", "holds with limits", "does not hold here"
 
 
 class Claim(NamedTuple):
-    """A claim, what was found, the rule set beforehand that judges it, and the verdict."""
+    """A claim, what was found, the rule that judges it, and the verdict."""
 
     text: str
     found: str
@@ -58,6 +58,8 @@ class Question:
 def verdict(passed: Sequence[bool]) -> str:
     """Of a rule put to several models or cells, and how many met it: all, half or more, or fewer
     than half of them."""
+    if not passed:
+        return "not measured here"
     met, asked = sum(passed), len(passed)
     word = HOLDS if met == asked else LIMITS if 2 * met >= asked else FAILS
     return f"{word} ({met} of {asked})"

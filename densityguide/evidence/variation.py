@@ -212,7 +212,7 @@ def _claims(found: dict[str, Table]) -> list[Claim]:
             "variance of high over low frequencies, with late over early noise: "
             + (_words(tilts) or "no picture model"),
             "the interval of that ratio of ratios lies above 1 for every model of pictures",
-            verdict([bool(tilt.low > 1.0) for tilt in tilts.values()] or [False]),
+            verdict([bool(tilt.low > 1.0) for tilt in tilts.values()]),
         ),
         Claim(
             "Noise leaves log p where it is.",

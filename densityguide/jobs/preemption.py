@@ -12,8 +12,9 @@ __all__ = ["STOPPED", "Preempted", "interruptible"]
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 
 
-class Preempted(Exception):  # noqa: N818  (it is no error)
-    """Stopped from outside before the end; starting again goes on."""
+class Preempted(BaseException):
+    """Stopped from outside before the end; starting again goes on. Like KeyboardInterrupt it is no
+    `Exception`, which many catch."""
 
     def __init__(self) -> None:
         super().__init__("stopped by SIGTERM: the same command goes on from here")
@@ -35,4 +36,5 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if before is not None:  # one that Python did not set cannot be set again
+            signal.signal(signal.SIGTERM, before)

@@ -53,7 +53,7 @@ def run(
     path = storage.folder(out)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        problem, asked = None, None
+        problem, asked, full = None, None, None
         try:
             config.check(job)
             arrays.check(job.output.format)
@@ -64,7 +64,14 @@ def run(
             asked = [begun["job"], begun["facts"]]
         except (ValueError, FileNotFoundError) as error:
             problem = str(error)
-        hosts.agree(here, problem, asked)
+        except storage.StorageError as error:  # the others must hear of it before this one ends
+            problem, full = str(error), error
+        try:
+            hosts.agree(here, problem, asked)
+        except ValueError:
+            if full is not None:
+                raise full from None
+            raise
         plan = Plan(path / "shards", work.samples, job.output.shard, job.output.format)
         if here.leads:
             storage.sweep(plan.folder)

@@ -53,21 +53,24 @@ def save(out: str | os.PathLike[str], state: Any) -> None:
             if step not in manager.all_steps():
                 manager.save(step, args=ocp.args.StandardSave(_held(state)))
                 manager.wait_until_finished()
-        except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
+        except (OSError, ValueError) as error:  # of tensorstore, which names the system's reason
             said = re.search(r": ([^:\[]+) \[os_error_code", str(error))
-            reason = said[1] if said else type(error).__name__
+            if said is None and not isinstance(error, OSError):
+                raise
+            reason = said[1] if said else getattr(error, "strerror", None) or error
             raise StorageError(f"cannot write checkpoint {step} in {out} ({reason})") from None
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
     """Without the tracebacks that orbax's threads log."""
+    before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
         yield
     finally:
         gc.collect()  # tasks that failed are logged as they go
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:
@@ -141,9 +144,12 @@ def write_config(out: str | os.PathLike[str], config: Config, dataset: Dataset) 
             "heldout": len(dataset.heldout),
         },
     }
-    temporary = Path(out) / "config.json.part"
-    temporary.write_text(json.dumps(record, indent=1) + "\n")
-    temporary.replace(Path(out) / "config.json")
+    temporary = Path(out) / ".config.json.part"
+    try:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        temporary.replace(Path(out) / "config.json")
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_run(out: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,37 +109,44 @@ def export(
     checkpoints.require_same_data(record, dataset)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    digest = weights.write(out / "weights.safetensors", state.ema, storage)
-    params = weights.read(out / "weights.safetensors", digest)
-    settings = config.optimiser
-    told = "with classes" if config.model.fields.get("classes") else "unconditional"
-    card = cards.Card(
-        name=config.name,
-        description=description or f"Denoising network, {told}, trained on {dataset.name}.",
-        network={"kind": config.model.kind, "fields": record["config"]["model"]["fields"]},
-        parameters=size(params),
-        shape=dataset.shape,
-        path=config.loss.path,
-        prediction=config.loss.prediction,
-        log_snr=config.loss.log_snr,
-        transform={"kind": TRANSFORM if dataset.levels else "none", "levels": dataset.levels},
-        data=record["data"],
-        training={
-            **({"command": command} if command else {}),
-            "steps": int(state.step),
-            "batch": settings.batch,
-            "annealed": int(state.step) >= settings.steps,
-            "config": record["config"],
-        },
-        storage=storage,
-        sha256=digest,
-        evaluation=figures(config, params, dataset, jax.random.key(config.seed), samples),
-    )
-    cards.write(out / "card.json", card)
-    if calibration:
-        key = jax.random.key(config.seed + 1)
-        flow = load(out)
-        trace = exact() if flow.is_small else orthogonal(2)
-        flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
-        save_calibration(out, present(flow.calibration))
+    # A model is whole or not there: an export takes minutes.
+    with tempfile.TemporaryDirectory(dir=out, prefix=".", suffix=".part") as name:
+        place = Path(name)
+        digest = weights.write(place / "weights.safetensors", state.ema, storage)
+        params = weights.read(place / "weights.safetensors", digest)
+        settings = config.optimiser
+        told = "with classes" if config.model.fields.get("classes") else "unconditional"
+        card = cards.Card(
+            name=config.name,
+            description=description or f"Denoising network, {told}, trained on {dataset.name}.",
+            network={"kind": config.model.kind, "fields": record["config"]["model"]["fields"]},
+            parameters=size(params),
+            shape=dataset.shape,
+            path=config.loss.path,
+            prediction=config.loss.prediction,
+            log_snr=config.loss.log_snr,
+            transform={"kind": TRANSFORM if dataset.levels else "none", "levels": dataset.levels},
+            data=record["data"],
+            training={
+                **({"command": command} if command else {}),
+                "steps": int(state.step),
+                "batch": settings.batch,
+                "annealed": int(state.step) >= settings.steps,
+                "config": record["config"],
+            },
+            storage=storage,
+            sha256=digest,
+            evaluation=figures(config, params, dataset, jax.random.key(config.seed), samples),
+        )
+        cards.write(place / "card.json", card)
+        if calibration:
+            key = jax.random.key(config.seed + 1)
+            flow = load(place)
+            trace = exact() if flow.is_small else orthogonal(2)
+            flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
+            save_calibration(place, present(flow.calibration))
+        (out / "calibration.safetensors").unlink(missing_ok=True)  # of other weights
+        # The card vouches for the others, and is last.
+        for file in (*place.glob("*.safetensors"), place / "card.json"):
+            file.replace(out / file.name)
     return card

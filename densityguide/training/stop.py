@@ -20,6 +20,7 @@ class Stop:
         self.signal = number if self.signal is None else self.signal
 
     def __enter__(self) -> Self:
+        self.signal = None
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._note)
@@ -29,4 +30,5 @@ class Stop:
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one that Python did not set cannot be set again
+                signal.signal(number, handler)

@@ -108,7 +108,7 @@ def train(
     do not depend on their number, and a run may be resumed on another. ValueError when `out` holds
     a run and `resume` is false, a run of another network or loss or on other data, one that another
     process is at work on, when the batch cannot be shared equally, or when loss or weights are no
-    longer finite.
+    longer finite; StorageError where a checkpoint cannot be written.
     """
     out, devices = Path(out), _checked(devices, config.optimiser.batch)
     check(config.loss)
@@ -118,7 +118,7 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(locks.held(out))
         state = _begun(config, out, resume, dataset, state)
-        total = min(config.optimiser.steps, stop_at or config.optimiser.steps)
+        total = min(config.optimiser.steps, config.optimiser.steps if stop_at is None else stop_at)
         start = int(state.step)
         advance, state = _stepper(config, dataset.levels, devices), _place(state, devices)
         stop = stack.enter_context(Stop() if stop is None else stop)
@@ -162,7 +162,7 @@ def train(
                 picture(out / "samples" / f"{done:08d}.png", config, alone.ema, dataset)
                 if callback is not None:
                     callback(alone)
-            if stop.signal is not None:
+            if last:  # a signal that came since then is for the next step, which saves
                 break
     return jax.device_put(state, devices[0])
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from densityguide.models import pretrained
 
 WORLD = ("sample", "--model", "world:mixture")
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,8 @@ WORLD = ("sample", "--model", "world:mixture")
         (("train", "--config", "absent.toml"), ("absent.toml", "does not exist")),
         (("train",), ("--config",)),
         (("run", "absent.toml", "--out", ""), ("--out", "got none")),
+        (("run", f"{CONFIGS}/digits8.toml", "--out", "memory://x"), ("this machine", "memory://x")),
+        (("run", f"{CONFIGS}/digits8.toml", "--process", "0"), ("training on one host",)),
         (("run", "a/j.toml", "b/j.toml"), ("different names", "a/j.toml", "b/j.toml", "rename")),
         (("run", "a/j.toml", "b/j.toml", "--out", "X"), ("different names", "folder j")),
         (("export", "absent", "model"), ("absent", "run folder")),

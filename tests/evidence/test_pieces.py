@@ -130,3 +130,4 @@ def test_verdicts_count():
     assert study.verdict([True, True]) == "holds (2 of 2)"
     assert study.verdict([True, False]) == "holds with limits (1 of 2)"
     assert study.verdict([True, False, False]) == "does not hold here (1 of 3)"
+    assert study.verdict([]) == "not measured here"

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -112,6 +113,20 @@ def test_a_signal_saves_and_stops(tmp_path):
     same(train(TINY, tmp_path, progress=False), train(TINY, tmp_path, progress=False))
 
 
+def test_a_signal_while_the_loss_is_read_is_not_lost(tmp_path, monkeypatch):
+    rate = trainer.learning_rate
+
+    def late(optimiser):
+        if not (tmp_path / "checkpoints").exists():  # the first line of the log, at step 2
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rate(optimiser)
+
+    monkeypatch.setattr(trainer, "learning_rate", late)
+    stopped = train(dataclasses.replace(TINY, checkpoint_steps=6), tmp_path, progress=False)
+    assert int(stopped.step) == 3
+    assert checkpoints.latest_step(tmp_path) == 3
+
+
 def test_a_full_disk_is_one_line_and_keeps_what_was_saved(tmp_path, monkeypatch):
     save = ocp.CheckpointManager.save
 
@@ -128,6 +143,18 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_saved(tmp_path, monkeypatch)
             train(TINY, tmp_path, progress=False)
     assert checkpoints.latest_step(tmp_path) == 2
     assert int(train(TINY, tmp_path, progress=False).step) == 6
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(path, text, *options):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(TINY, tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_every_epoch_visits_each_image_once():
