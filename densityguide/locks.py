@@ -1,4 +1,4 @@
-"""A folder that one process at a time may write: the door to filelock."""
+"""A folder that one process at a time may write, and what writers leave there: filelock's door."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["LOCK", "held"]
+__all__ = ["LOCK", "PART", "held", "is_leftover"]
 
 LOCK = ".lock"  # stays when the lock is released: removing it could let two others in
+PART = ".part"  # how names of unfinished files end
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file is nobody's: a lock, or what a write that was killed left."""
+    return name == LOCK or (name.startswith(".") and name.endswith(PART))
 
 
 @contextmanager

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from densityguide.locks import LOCK
+from densityguide.locks import PART, is_leftover
 
 __all__ = ["MARK", "check", "check_file", "holds", "write", "write_json", "write_npz"]
 
 MARK = "densityguide"
 REPORT = "report.json"
-PART = ".part"  # how names of unfinished files end
 
 
 def _ours(folder: Path) -> bool:
@@ -38,17 +37,12 @@ def check(folder: Path, *, ours: Callable[[Path], bool] = _ours) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out must be a folder, {folder} is a file: choose another --out")
     with _missing_folders(folder), _writable(folder):
-        if any(not _is_nothing(entry.name) for entry in folder.iterdir()) and not ours(folder):
+        if not all(is_leftover(entry.name) for entry in folder.iterdir()) and not ours(folder):
             raise ValueError(
                 f"{folder} holds files that densityguide did not write: "
                 "choose another --out, or an empty folder"
             )
     return folder
-
-
-def _is_nothing(name: str) -> bool:
-    """A lock, or what a write that was killed left."""
-    return name == LOCK or (name.startswith(".") and name.endswith(PART))
 
 
 def check_file(path: Path, *, ours: Callable[[Path], bool]) -> Path:

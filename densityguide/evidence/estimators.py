@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-import jax
 import numpy as np
 
-from densityguide import plotting, sampling
-from densityguide.divergence import exact, orthogonal
-from densityguide.evidence import deviations, statistics, subjects, tables
+from densityguide import plotting
+from densityguide.evidence import deviations, statistics, tables
+from densityguide.evidence.estimates import COARSER, NAMES, SETS, YARDSTICK, Settings, measure
 from densityguide.evidence.statistics import Interval
 from densityguide.evidence.study import Claim, Question, Reading, Section, verdict
 from densityguide.evidence.tables import Table
-from densityguide.likelihood import log_density
 from densityguide.plotting import spearman
-from densityguide.sde import elbo, sample_sde
 
 __all__ = ["QUESTION", "Settings", "continued", "kendall"]
 
@@ -39,97 +34,12 @@ encode the same held-out pictures, which are recognised by a checksum. Differenc
 dimension are nats / (D ln 2). Not measured: quality of the models, or which estimate is nearer to
 the data's own density.
 """
-SETS = {"data": "held-out data", "samples": "samples", "coarse": "samples, a quarter of the steps"}
-NAMES = {"probes": "ODE, 2 probes", "bound": "forward bound", "reverse": "reverse SDE"}
-YARDSTICK = "reference"
-COARSER = 4
-FULL = 64  # dimensions up to which the yardstick's traces are exact
 FEWEST = 8  # pictures that two models have in common, to be compared
 HEADS = (
     *("model", "of", "estimate", "n", "bias (nats)", "bias (bits/dim)"),
     *("spread", "noise", "stated error"),
 )
 EQUAL, RANKED, FAMILIES, TRUE = 0.01, 0.9, 0.8, (2 / 3, 3 / 2)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """``models`` counts data, and samples; ``repeats`` the keys of estimates that have one."""
-
-    models: dict[str, int] = field(default_factory=dict)
-    seed: int = 0
-    steps: int = 64
-    sde_steps: int = 256
-    levels: int = 64
-    replicates: int = 4
-    reference: int = 16
-    repeats: int = 2
-
-
-def measure(settings: Settings, model: str) -> Table:
-    """A row for each picture, estimate and repeat."""
-    subject, count = subjects.load(model), settings.models[model]
-    small = subject.flow.size <= FULL
-    many = exact() if small else orthogonal(settings.reference)
-
-    def reference(flow: Any, x: Any, key: Any) -> Any:
-        return log_density(flow, x, key=key, divergence=many, steps=settings.steps)
-
-    def probes(flow: Any, x: Any, key: Any) -> Any:
-        return log_density(flow, x, key=key, divergence=orthogonal(2), steps=settings.steps)
-
-    def bound(flow: Any, x: Any, key: Any) -> Any:
-        return elbo(flow, x, key, levels=settings.levels, replicates=settings.replicates)
-
-    def drawn(flow: Any, key: Any) -> Any:
-        key_latent, key_solve = jax.random.split(key)
-        latent = sampling.latent(flow, key_latent)
-        return sample_sde(flow, latent, key_solve, steps=settings.sde_steps)
-
-    def coarse(flow: Any, key: Any) -> Any:
-        key_latent, key_solve = jax.random.split(key)
-        latent = sampling.latent(flow, key_latent)
-        return sample_sde(flow, latent, key_solve, steps=settings.sde_steps // COARSER)
-
-    streams = iter(jax.random.split(jax.random.key(settings.seed), 3 + 9 * settings.repeats))
-    parts: list[Table] = []
-
-    def add(source: str, estimate: str, repeat: int, names: np.ndarray, out: Any) -> None:
-        n = len(names)
-        value = out.log_density if estimate == "reverse" else out.value
-        parts.append(
-            {
-                "source": np.full(n, source),
-                "picture": names,
-                "estimate": np.full(n, estimate),
-                "repeat": np.full(n, float(repeat)),
-                "size": np.full(n, float(subject.flow.size)),
-                "value": value,
-                "standard_error": out.standard_error,
-                "evaluations": np.asarray(out.evaluations, float),
-                "tangents": np.asarray(getattr(out, "tangents", np.zeros(n)), float),
-            }
-        )
-
-    def compare(source: str, names: np.ndarray, x: Any, *, briefly: bool = False) -> None:
-        keys = jax.random.split(next(streams), len(names))
-        # The coarse set shows a bias far above the noise of two probes.
-        yardstick = probes if briefly else reference
-        add(source, YARDSTICK, 0, names, subject.each(yardstick, x, keys))
-        for repeat in range(0 if briefly else settings.repeats):
-            for estimate, verb in (("probes", probes), ("bound", bound)):
-                keys = jax.random.split(next(streams), len(names))
-                add(source, estimate, repeat, names, subject.each(verb, x, keys))
-
-    heldout = subject.heldout(count)
-    sums = [f"d{zlib.crc32(np.ascontiguousarray(datum).tobytes()):08x}" for datum in heldout]
-    compare("data", np.asarray(sums), subject.states(heldout, settings.seed + 1))
-    names = np.asarray([f"s{index}" for index in range(count)])
-    for source, verb in (("samples", drawn), ("coarse", coarse)):
-        out = subject.each(verb, jax.random.split(next(streams), count))
-        add(source, "reverse", 0, names, out)
-        compare(source, names, out.x, briefly=source == "coarse")
-    return tables.concatenate(parts)
 
 
 def kendall(a: np.ndarray, b: np.ndarray) -> float:

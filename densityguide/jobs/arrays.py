@@ -17,6 +17,7 @@ import numpy as np
 from upath import UPath
 
 from densityguide.jobs import storage
+from densityguide.locks import PART
 
 __all__ = ["check", "digest", "read", "write"]
 
@@ -95,7 +96,7 @@ def _write_zarr(path: UPath, arrays: dict[str, np.ndarray]) -> str:
         if local:
             path.parent.mkdir(parents=True, exist_ok=True)
         parent = storage.local(path.parent) if local else None
-        group = Path(tempfile.mkdtemp(storage.PART, f".{path.name}.", parent))
+        group = Path(tempfile.mkdtemp(PART, f".{path.name}.", parent))
         try:
             for name, array in arrays.items():
                 _open(group / name, array).write(array).result()

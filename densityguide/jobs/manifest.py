@@ -40,7 +40,7 @@ def begin(path: UPath, job: dict[str, Any], facts: dict[str, Any]) -> dict[str, 
     known = storage.read_json(path / NAME)
     if not isinstance(known, dict) or known.get("program") != PROGRAM:
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-        if any(name != locks.LOCK for name in names):
+        if not all(map(locks.is_leftover, names)):
             raise ValueError(
                 f"{path} holds files but no {NAME} of a job: choose another --out, or an empty one"
             )

@@ -18,7 +18,7 @@ from typing import Any
 from upath import UPath
 
 from densityguide.errors import StorageError
-from densityguide.locks import held
+from densityguide.locks import PART, held
 
 __all__ = [
     "StorageError",
@@ -32,8 +32,6 @@ __all__ = [
     "write",
 ]
 __all__ += ["write_json", "writing"]
-
-PART = ".part"  # how names of unfinished files end
 
 
 def folder(out: str | os.PathLike[str]) -> UPath:

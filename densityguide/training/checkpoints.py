@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from densityguide import settings
 from densityguide.data import Dataset
 from densityguide.errors import StorageError
+from densityguide.locks import PART
 from densityguide.training.config import Config, from_dict, to_dict
 
 __all__ = ["latest_step", "read_run", "require_same_data", "restore", "save", "write_config"]
@@ -144,7 +145,7 @@ def write_config(out: str | os.PathLike[str], config: Config, dataset: Dataset) 
             "heldout": len(dataset.heldout),
         },
     }
-    temporary = Path(out) / ".config.json.part"
+    temporary = Path(out) / f".config.json{PART}"
     try:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
         temporary.replace(Path(out) / "config.json")

@@ -16,6 +16,7 @@ from densityguide import data
 from densityguide.calibration import calibrate
 from densityguide.divergence import exact, orthogonal
 from densityguide.errors import present
+from densityguide.locks import PART
 from densityguide.models import card as cards
 from densityguide.models import weights
 from densityguide.models.build import build, size
@@ -110,7 +111,7 @@ def export(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     # A model is whole or not there: an export takes minutes.
-    with tempfile.TemporaryDirectory(dir=out, prefix=".", suffix=".part") as name:
+    with tempfile.TemporaryDirectory(dir=out, prefix=".", suffix=PART) as name:
         place = Path(name)
         digest = weights.write(place / "weights.safetensors", state.ema, storage)
         params = weights.read(place / "weights.safetensors", digest)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from densityguide.evidence import costs, tables
+from densityguide.evidence import costs, tables, timing
 
 
 def test_enough_is_the_least_number_within_the_tolerance():
-    assert costs.enough({8: 1.0, 16: 0.1, 32: 0.005, 64: 1e-4}, 0.01) == 32
-    assert np.isnan(costs.enough({8: np.inf, 16: 0.1}, 0.01))
+    assert timing.enough({8: 1.0, 16: 0.1, 32: 0.005, 64: 1e-4}, 0.01) == 32
+    assert np.isnan(timing.enough({8: np.inf, 16: 0.1}, 0.01))
 
 
 def made(steps=None, seconds=None):
@@ -16,14 +16,14 @@ def made(steps=None, seconds=None):
     steps, seconds = steps or {}, seconds or {}
     empty = dict.fromkeys(("error", "evaluations", "tangents", "round", "seconds"), np.nan)
     rows = []
-    for method in costs.FOLLOWS:
+    for method in timing.FOLLOWS:
         n = float(steps.get(method, 16))
         spent = {"evaluations": n + 1, "tangents": 2 * n}
         rows.append({"kind": "cost", "method": method, "steps": n, **empty, **spent})
         for index in range(3):
             one = {"round": float(index), "seconds": seconds.get(method, 1.0) * (1 + index)}
             rows.append({"kind": "time", "method": method, "steps": np.nan, **empty, **one})
-    for method in costs.SEARCHED:
+    for method in timing.SEARCHED:
         rows.append({"kind": "search", "method": method, "steps": 16.0, **empty, "error": 1e-3})
     return tables.from_rows(rows)
 
@@ -51,6 +51,6 @@ def test_ratios_are_of_the_same_round():
 @pytest.mark.slow
 def test_rows_of_a_model():
     settings = costs.Settings({"spiral2d": 8}, most=8, sde_steps=8, levels=4, batch=1, rounds=1)
-    rows = costs.measure(settings, "spiral2d")
-    assert len(tables.where(rows, kind="time")["seconds"]) == len(costs.FOLLOWS)
+    rows = timing.measure(settings, "spiral2d")
+    assert len(tables.where(rows, kind="time")["seconds"]) == len(timing.FOLLOWS)
     assert len(costs.read(settings, {"spiral2d": rows}).claims) == 3

@@ -22,6 +22,7 @@ from densityguide import (
 from densityguide.commands import source
 from densityguide.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
 from densityguide.jobs.work import options
+from densityguide.locks import PART
 
 SMALL = Sampling(
     "world:gaussian",
@@ -151,6 +152,14 @@ def test_files_of_others_are_left_alone(tmp_path):
         jobs.run(SMALL, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"thesis.tex", "thesis.pdf"}
+
+
+def test_what_a_killed_run_left_before_its_manifest_is_no_obstacle(done, tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / f".manifest.json.123{PART}").write_text("{")
+    jobs.run(SMALL, tmp_path)
+    assert (tmp_path / "summary.json").read_bytes() == (done[0] / "summary.json").read_bytes()
+    assert not list(tmp_path.glob(f".*{PART}"))
 
 
 def test_a_folder_in_place_of_a_file_is_said_to_be(done, tmp_path):

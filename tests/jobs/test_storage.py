@@ -8,6 +8,7 @@ import pytest
 from upath import UPath
 
 from densityguide.jobs import arrays, storage
+from densityguide.locks import PART
 
 ARRAYS = {
     "x": np.arange(24, dtype=np.float32).reshape(4, 3, 2),
@@ -75,8 +76,8 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path):
 
 
 def test_half_written_files_are_swept_away(tmp_path):
-    (tmp_path / f".a.npz.123{storage.PART}").write_bytes(b"half")
-    (tmp_path / f".a.zarr.xyz{storage.PART}").mkdir()
+    (tmp_path / f".a.npz.123{PART}").write_bytes(b"half")
+    (tmp_path / f".a.zarr.xyz{PART}").mkdir()
     (tmp_path / "a.npz").write_bytes(b"whole")
     storage.sweep(storage.folder(tmp_path))
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
