@@ -1,6 +1,6 @@
 """``python -m densityguide``: the command line."""
 
-from densityguide.cli import program
+from densityguide.app.cli import program
 
 if __name__ == "__main__":
     program()

@@ -1,4 +1,4 @@
-"""One program on all devices: the door to ``jax.pmap``. Knows nothing of flows.
+"""One program on all devices; the only module that calls ``jax.pmap``. It knows nothing of flows.
 
 Samples travel in *blocks*: ``block`` samples, vectorised by ``vmap``, on one device. Every block
 runs the same program in the same shape, so a sample's numbers depend on its own inputs and on the
@@ -24,11 +24,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from densityguide.errors import count, require
+from densityguide.checks import count, require
 
 __all__ = ["AXIS", "pmap", "replicate", "stream", "together"]
 
-AXIS = "devices"  # the name that psum and friends know the devices by
+AXIS = "devices"  # the devices' name for psum and other collectives
 BLOCK = 8
 
 Devices = Sequence[jax.Device]
@@ -197,7 +197,7 @@ def _length(samples: tuple[Any, ...]) -> int:
     require(
         all(shapes) and len({shape[0] for shape in shapes}) == 1,
         f"every array of samples needs the same leading axis, got shapes {shapes}: "
-        "what all samples share belongs into the first argument",
+        "what all samples share belongs in the first argument",
     )
     return int(shapes[0][0])
 

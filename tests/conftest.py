@@ -6,8 +6,13 @@ Subfolders, and modules that say ``X64 = False``, run in JAX's default float32.
 import builtins
 from pathlib import Path
 
-import jax
 import pytest
+
+from densityguide import xla
+
+xla.prepare()  # before JAX starts: see the module
+
+import jax  # noqa: E402
 
 HERE = Path(__file__).parent
 
@@ -47,6 +52,22 @@ def worlds():
     from oracles import world
 
     return world
+
+
+@pytest.fixture(scope="module")
+def small(worlds):
+    """(flow, latents): a mixture in 12 dimensions over a short range, with a calibration made up to
+    tell the rules apart."""
+    import jax.numpy as jnp
+    from oracles import latents
+
+    import densityguide as dg
+
+    flow = worlds("mixture12", "vp", (-6.0, 4.0))
+    times = jnp.linspace(-6.0, 4.0, 5)
+    spread = jnp.asarray([1.0, 0.9, 0.6, 0.4, 0.2])
+    flow = flow.replace(calibration=dg.Calibration(times, -3.0 * times, spread))
+    return flow, latents(flow, 12)
 
 
 @pytest.fixture

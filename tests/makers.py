@@ -53,6 +53,10 @@ class Uniform(Loose):
     scale = 1.0
 
 
+def wide_scored():
+    return bare(score=lambda x, t: -x, shape=(300,))
+
+
 def wide():
     return bare(shape=(300,))
 

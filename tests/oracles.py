@@ -75,7 +75,9 @@ def _decode(flow, x, values, make, rtol, options):
 
 
 def decode(flow, x, values=None, make=None, *, rtol=None, **options) -> dg.Sample:
-    """Samples from latents [n, D], each under ``make(value)`` of its own."""
+    """Samples from latents [n, D], each under ``make(value)`` of its own; what was steered is not
+    encoded unless ``measure=True``."""
+    options.setdefault("measure", False)
     return _decode(flow, x, values, make, rtol, tuple(sorted(options.items())))
 
 

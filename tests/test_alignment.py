@@ -9,7 +9,7 @@ import pytest
 from oracles import TIGHT, closed_form, decode, every_world, gaussian, latents, matrices
 
 import densityguide as dg
-from densityguide import priors
+from densityguide.flow import priors
 
 
 @partial(jax.jit, static_argnames=("use_score", "options"))
@@ -30,7 +30,7 @@ def directions(flow, x):
     return jnp.stack([jax.vmap(partial(priors.score, flow.prior))(x), x, x * mask])
 
 
-@every_world(("mixture12", "vp"))
+@every_world()
 def test_both_forms_agree_and_match_finite_differences(name, path):
     from oracles import world
 
@@ -57,6 +57,7 @@ def test_both_forms_agree_and_match_finite_differences(name, path):
     np.testing.assert_allclose(default.value, with_score.value[:4], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_cosine_and_pushed_direction():
     """The pushed direction is the tangent of the decoded sample, cosine that with its score."""
     flow = gaussian(4, "linear")
@@ -90,6 +91,7 @@ def test_gaussian_alignment_is_invariant(use_score):
     np.testing.assert_allclose(values[1], truth, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_estimated_traces_are_unbiased_with_honest_errors():
     from oracles import world
 

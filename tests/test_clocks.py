@@ -1,5 +1,8 @@
 """Clocks: each is the inverse of its schedule and moves one way."""
 
+import warnings
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,3 +47,67 @@ def test_ddpm_is_clipped_beyond_its_table_and_compares_by_value():
     assert float(clock(jnp.asarray(-50.0))) == 999.0
     assert clock == dg.clocks.ddpm()
     assert hash(clock) == hash(dg.clocks.ddpm())
+
+
+def cosine_alphas(count=100):
+    return np.cos(np.pi / 2 * np.linspace(0.01, 1.0, count)) ** 2
+
+
+def test_zero_terminal_snr_ends_at_the_last_finite_level():
+    """Rescaled schedules (Lin et al., 2024): the last level has no signal."""
+    kept = np.clip(cosine_alphas(), 0.0, None)
+    kept[-1] = 0.0
+    betas = 1 - kept / np.concatenate([[1.0], kept[:-1]])
+    assert betas[-1] == 1.0
+    log_snr = dg.clocks.ddpm_log_snr(betas)
+    assert log_snr.shape == (99,)
+    np.testing.assert_allclose(log_snr, np.log(kept[:-1] / (1 - kept[:-1])), atol=1e-9)
+    clock = dg.clocks.ddpm(betas)
+    assert float(clock(jnp.asarray(log_snr[-1]))) == pytest.approx(98.0)
+    # A flow over the whole range starts at that level.
+    flow = dg.diffusion(
+        lambda x, t: x,
+        path=dg.paths.variance_preserving(),
+        prediction="v",
+        clock=clock,
+        log_snr=(log_snr[-1], log_snr[0]),
+        shape=(2,),
+    )
+    np.testing.assert_allclose(flow.prior.scale**2, 1 - kept[-2], rtol=1e-9)
+
+
+@pytest.mark.parametrize("power", [1, 0.5])
+@pytest.mark.parametrize("last", [0.0, 1e-4])
+def test_cumulative_products_are_not_betas(power, last):
+    kept = cosine_alphas() ** power
+    kept[-1] = last
+    with pytest.raises(ValueError, match="looks like alphas_cumprod or alphas"):
+        dg.clocks.ddpm(kept)
+    with pytest.raises(ValueError, match="looks like alphas_cumprod or alphas"):
+        dg.clocks.ddpm(1 - np.linspace(1e-4, 0.02, 1000))
+
+
+def build(log_snr):
+    return dg.diffusion(
+        lambda x, t: x,
+        path=dg.paths.linear(),
+        prediction="velocity",
+        log_snr=log_snr,
+        shape=(2,),
+    )
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (1e-3, 0.999), (0, 1000), (np.float32(0), 0.5)])
+def test_a_range_that_is_a_time_is_refused(ends):
+    with pytest.raises(ValueError, match=r"looks like a time: the usual range is -10 to 10"):
+        build(ends)
+
+
+def test_a_range_that_starts_with_signal_is_told():
+    with pytest.warns(UserWarning, match="log_snr starts at 2, where the signal") as seen:
+        build((2.0, 8.0))
+    assert len(seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build((-3.0, 1.0))
+        jax.jit(lambda start: build((start, 1.0)).interval)(0.0)

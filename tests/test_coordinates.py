@@ -1,5 +1,7 @@
 """One accuracy on every path: the same steps give the same sample whatever scales x."""
 
+import dataclasses
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import pytest
 from oracles import PATHS, closed_form, decode, latents, world
 
 import densityguide as dg
-from densityguide.coordinates import Coordinates
+from densityguide.solve.coordinates import Coordinates
 
 STEPS = 24
 
@@ -38,6 +40,17 @@ def test_log_densities_are_equally_good(on_all_paths):
     assert max(errors.values()) < 4 * errors["vp"] + 1e-3
 
 
+@pytest.mark.slow
+def test_a_target_is_spent_alike_on_every_path():
+    """Also where alpha falls and where it is 1 throughout: the same samples of the same latents."""
+    base, found = latents(world("mixture12", "vp"), 4), {}
+    for name in ("vp", "ve"):
+        scale = jnp.hypot(PATHS[name].alpha(-10.0), PATHS[name].sigma(-10.0))
+        goals = jnp.full(4, -14.0)
+        found[name] = decode(world("mixture12", name), scale * base, goals, dg.target, steps=144)
+    np.testing.assert_allclose(found["ve"].x, found["vp"].x, atol=5e-3)
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_entering_and_leaving_are_inverse_and_rates_transform(name):
     coordinates = Coordinates(PATHS[name], ("state", "nats"))
@@ -55,7 +68,8 @@ def test_entering_and_leaving_are_inverse_and_rates_transform(name):
         assert np.allclose(got, expected, atol=1e-12)
 
 
-def test_a_failed_sample_keeps_the_scale_of_where_it_stopped():
+@pytest.mark.parametrize("solver", [diffrax.Bosh3(), dg.Adams(2), dg.Adams(4)])
+def test_a_failed_sample_keeps_the_scale_of_where_it_stopped(solver):
     flow = dg.diffusion(
         lambda x, t: jnp.where(t > 0, jnp.nan, 1.0) * x,
         path=PATHS["ve"],
@@ -63,8 +77,8 @@ def test_a_failed_sample_keeps_the_scale_of_where_it_stopped():
         log_snr=(-4.0, 4.0),
         shape=(2,),
     )
-    quiet = flow.replace(field=_Still())
-    out = dg.sample(quiet, jnp.ones(2), steps=8, solver=diffrax.Bosh3())
+    quiet = dataclasses.replace(flow, field=_Still())
+    out = dg.sample(quiet, jnp.ones(2), steps=32, solver=solver)
     assert int(out.status) == int(dg.Status.NON_FINITE)
     assert np.allclose(out.x, 1.0, atol=1e-2)
 

@@ -10,7 +10,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import densityguide as dg
-from densityguide.divergence import apply
+from densityguide.density.trace import apply
 
 
 def field(shape, seed=0):

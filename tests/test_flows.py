@@ -7,7 +7,7 @@ import pytest
 from oracles import PATHS, latents, world
 
 import densityguide as dg
-from densityguide.flows import evaluate
+from densityguide.flow.local import evaluate
 
 
 @pytest.mark.parametrize("path", PATHS)

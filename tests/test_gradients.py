@@ -42,8 +42,8 @@ def density(flow, x, **options):
 
 def guided(flow, x, **options):
     """A number that hangs on every output."""
-    out = dg.sample(flow, x, guidance=dg.budget(1.5), **options)
-    return jnp.sum(out.x * jnp.asarray([1.0, -2.0, 0.5])) + out.log_density + out.unmet
+    out = dg.sample(flow, x, guidance=dg.budget(1.5), measure=False, **options)
+    return jnp.sum(out.x * jnp.asarray([1.0, -2.0, 0.5])) + out.tracked + out.unmet
 
 
 def targeted(flow, x, **options):
@@ -62,9 +62,10 @@ def noisy(flow, x, **options):
 
 
 FIXED = {"steps": 12}
-ADAPTIVE = {"rtol": 1e-9, "solver": diffrax.Dopri8(scan_kind="bounded"), "max_steps": 64}
+ADAPTIVE = {"rtol": 1e-11, "solver": diffrax.Dopri8(scan_kind="bounded"), "max_steps": 128}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "options"),
     [
@@ -72,7 +73,7 @@ ADAPTIVE = {"rtol": 1e-9, "solver": diffrax.Dopri8(scan_kind="bounded"), "max_st
         (guided, FIXED),
         pytest.param(targeted, FIXED, marks=pytest.mark.slow),
         (alignment, FIXED),
-        (noisy, FIXED),
+        pytest.param(noisy, FIXED, marks=pytest.mark.slow),
         pytest.param(density, ADAPTIVE, marks=pytest.mark.slow),
         pytest.param(guided, ADAPTIVE, marks=pytest.mark.slow),
     ],
@@ -85,7 +86,8 @@ def test_reverse_and_forward_mode_match_differences(flow, verb, options):
         return verb(*moved(flow, x, by), **options)
 
     value = jax.jit(partial(along, flow, x))
-    numeric = (value(STEP) - value(-STEP)) / (2 * STEP)
+    coarse, fine = ((value(h) - value(-h)) / (2 * h) for h in (STEP, STEP / 2))
+    numeric = (4 * fine - coarse) / 3  # where the limiter sets in, third derivatives are large
     reverse = jax.jit(jax.grad(partial(along, flow, x)))(0.0)
     assert abs(float(numeric)) > 1e-2
     np.testing.assert_allclose(reverse, numeric, rtol=1e-6)
@@ -94,6 +96,7 @@ def test_reverse_and_forward_mode_match_differences(flow, verb, options):
         np.testing.assert_allclose(forward, reverse, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_every_weight_and_input_has_a_gradient(flow):
     """The whole gradient of log p by weights: with p_0's own closed form for the last step."""
     x = jnp.asarray(POINT)
@@ -114,6 +117,7 @@ def test_every_weight_and_input_has_a_gradient(flow):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_where_the_score_vanishes():
     """At the mode of one Gaussian the direction of the score is undefined."""
     flow = dg.worlds.gaussian(jnp.zeros(2), jnp.eye(2), log_snr=(-3.0, 3.0))

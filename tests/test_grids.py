@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import densityguide as dg
-from densityguide.clocks import ddpm_log_snr
+from densityguide.flow.clocks import ddpm_log_snr
 
 TABLE = np.linspace(1e-4, 0.02, 1000)
 

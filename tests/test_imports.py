@@ -1,4 +1,4 @@
-"""The shape of the house: imports only go down, and each engine has one door."""
+"""The floor plan: imports only go down, and each engine has one door."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -10,45 +10,42 @@ import densityguide
 
 PACKAGE = Path(densityguide.__file__).parent
 
-# A room may import rooms of its own floor and of those below; the rooms are files or folders.
+# Imports only go down; rooms of one floor may use each other, but no two in a circle.
 FLOORS = {
-    "ground": "errors clocks paths coordinates predictions priors grids knots parallel "
-    "probes divergence frameworks networks",
-    "flows": "flows worlds rewiring classifier_free",
-    "engine": "multistep solve guidance noise tracking guided",
-    "verbs": "natural rescaling sampling likelihood alignment sde polish",
-    "verbs of verbs": "matching verify reports calibration high_density cost",
-    "data": "data settings locks",
-    "models": "models",
-    "training": "training",
-    "roof": "plotting jobs evidence commands",
-    "door": "cli __main__",
+    1: "checks xla disk display data",
+    2: "flow parallel",
+    3: "solve models",
+    4: "density",
+    5: "steer spacetime",
+    6: "training verify plotting",
+    7: "app __main__",
 }
-LEVEL = {room: level for level, rooms in enumerate(FLOORS.values()) for room in rooms.split()}
-# What the mathematics (every floor below "data") never sees.
-MATHEMATICS = {room for room, level in LEVEL.items() if level < LEVEL["data"]}
+LEVEL = {room: level for level, rooms in FLOORS.items() for room in rooms.split()}
+# What the mathematics never sees.
+OUTER = {"disk", "display", "data", "models", "training", "plotting", "app", "__main__"}
+MATHEMATICS = set(LEVEL) - OUTER
 
 # Engine -> the rooms that may import it.
 DOORS = {
     "diffrax": {"solve"},
-    "flax": {"models", "frameworks"},
-    "equinox": {"frameworks"},
-    "optimistix": {"matching"},
-    "lineax": {"matching"},
-    "optax": {"training"},
+    "flax": {"models", "flow"},
+    "equinox": {"flow"},
+    "optax": {"training", "spacetime"},
     "orbax": {"training"},
-    "dacite": {"settings"},
+    "pydantic": {"disk"},
+    "scipy": {"plotting", "verify", "density"},
+    "platformdirs": {"app"},
     "matplotlib": {"plotting"},
     "fontTools": {"data"},
-    "sklearn": {"data", "evidence"},
-    "safetensors": {"models"},
-    "typer": {"cli"},
+    "sklearn": {"data"},
+    "safetensors": {"models", "training"},
+    "typer": {"app"},
     "grain": {"data"},
-    "rich": {"cli", "commands", "jobs", "training"},
-    "filelock": {"locks"},
-    "upath": {"jobs", "evidence"},
-    "tensorstore": {"jobs"},
-    "PIL": {"data", "plotting", "commands"},
+    "rich": {"app", "display"},
+    "filelock": {"disk"},
+    "upath": {"disk", "app"},
+    "tensorstore": {"app"},
+    "PIL": {"data", "plotting", "app"},
     "torch": {"models"},
     "torchax": {"models"},
     "diffusers": {"models"},
@@ -85,22 +82,67 @@ def room_of(module: str) -> str | None:
     return parts[1] if len(parts) > 1 else None
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_imports_go_down(name):
-    path = PACKAGE / name
-    room = room_of(module_of(path))
-    if room is None:
-        return  # the front page imports all floors
-    assert room in LEVEL, f"{name}: give the room {room!r} a floor in tests/test_imports.py"
-    for module in imported(path):
-        if not module.startswith("densityguide"):
-            continue
-        other = room_of(module)
-        if other is None:  # only the version
-            assert room in {"cli", "commands", "jobs"}, f"{name} imports the front page"
-            continue
-        assert LEVEL[other] <= LEVEL[room], f"{name} imports {module}, a floor above it"
-        assert room not in MATHEMATICS or other in MATHEMATICS, f"{name} imports {module}"
+def edges() -> set[tuple[str, str]]:
+    """(module, module that it imports), the front page left out."""
+    return {
+        (module_of(path), module)
+        for path in FILES
+        for module in imported(path)
+        if room_of(module_of(path)) is not None
+        and module.startswith("densityguide")
+        and room_of(module) is not None
+    }
+
+
+def upward(level: dict[str, int]) -> list[str]:
+    """Imports of a floor above one's own, or from the mathematics out of it."""
+    found = []
+    for module, other in sorted(edges()):
+        here, there = room_of(module), room_of(other)
+        if level[there] > level[here] or (here in MATHEMATICS and there not in MATHEMATICS):
+            found.append(f"{module} imports {other}")
+    return found
+
+
+def test_every_room_has_a_floor():
+    rooms = {room_of(module) for module in MODULES} - {None}
+    assert rooms <= set(LEVEL), f"give them a floor: {rooms - set(LEVEL)}"
+
+
+def test_imports_go_down():
+    assert upward(LEVEL) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "floor"), [("steer", 2), ("density", 6), ("app", 5), ("solve", 1), ("flow", 4)]
+)
+def test_a_room_on_the_wrong_floor_is_noticed(room, floor):
+    assert upward(LEVEL | {room: floor}) != []
+
+
+def folder_of(module: str) -> str:
+    """The folder of a module below the package: flow, app.jobs; a file by itself counts too."""
+    parts = module.split(".")[1:]
+    return ".".join(parts[:2] if parts[0] == "app" else parts[:1])
+
+
+def test_no_circles_between_folders():
+    graph = {}
+    for module, other in edges():
+        if folder_of(module) != folder_of(other):
+            graph.setdefault(folder_of(module), set()).add(folder_of(other))
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_only_the_roof_knows_the_version():
+    for path in FILES:
+        if "densityguide" in imported(path):
+            assert room_of(module_of(path)) in {"app", None}, path
+
+
+def test_nothing_in_the_package_knows_the_studies():
+    for path in FILES:
+        assert not any(m.split(".")[0] == "studies" for m in imported(path)), path
 
 
 @pytest.mark.parametrize("name", NAMES)

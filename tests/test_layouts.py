@@ -37,6 +37,7 @@ def kernel_in_double():
     KERNEL = 0.3 * jax.random.normal(jax.random.key(0), (3, 3, 3, 3))
 
 
+@pytest.mark.slow
 def test_layouts_are_the_same_flow():
     x = jax.random.normal(jax.random.key(1), SHAPE)
     ours = flow_of(convolve)
@@ -92,6 +93,7 @@ def test_a_condition_is_an_argument():
         flow_of(convolve).given(3)
 
 
+@pytest.mark.slow
 def test_edm_preconditioning_of_a_gaussian():
     """For data N(0, sd^2 I) the best denoiser is c_skip x: F = 0, and log p is the Gaussian's."""
     flow = dg.diffusion(

@@ -10,7 +10,7 @@ from scipy import stats
 import densityguide as dg
 
 
-@every_world(("mixture12", "ve"), ("mixture32", "linear"))
+@every_world(("mixture12", "ve"))
 def test_exact_trace_against_the_closed_form(name, path):
     flow = world(name, path)
     alpha, sigma = flow.path.alpha(8.0), flow.path.sigma(8.0)
@@ -33,6 +33,7 @@ def test_exact_trace_against_the_closed_form(name, path):
     assert np.abs(mismatch).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_gaussian_change_of_volume():
     """log p_0(x_0) = log p_T(x_T) + log(det C_T / det C_0) / 2, at the state's own scale."""
     flow = gaussian(4, "vp")
@@ -100,6 +101,7 @@ def test_standard_error_is_honest(name):
 
 @pytest.mark.slow
 def test_orthogonal_probes_beat_random_ones_over_a_solve():
+    """By far, where the Jacobian changes little within a cycle: here 32 evaluations of 193."""
     flow = world("mixture32", "vp", (-6.0, 3.0))
     x = decode(flow, latents(flow, 1), steps=64).x[0]
     keys = jax.random.split(jax.random.key(1), 100)
@@ -107,10 +109,10 @@ def test_orthogonal_probes_beat_random_ones_over_a_solve():
     for trace in (dg.hutchinson(2), dg.orthogonal(2)):
 
         def one(k, trace=trace):
-            return dg.log_density(flow, x, divergence=trace, key=k, steps=64)
+            return dg.log_density(flow, x, divergence=trace, key=k, steps=192)
 
         spread.append(float(jnp.std(jax.jit(jax.vmap(lambda k, one=one: one(k).value))(keys))))
-    assert spread[1] < 0.8 * spread[0]
+    assert spread[1] < 0.4 * spread[0]
 
 
 @pytest.mark.slow
@@ -131,6 +133,7 @@ def test_adaptive_estimates_keep_their_probes():
     assert np.mean(np.asarray(out.standard_error) ** 2) == pytest.approx(error.var(), rel=0.35)
 
 
+@pytest.mark.slow
 def test_bits_per_dim_is_the_dequantised_bound():
     """-E_u log2 p(T(image + u)) / D with T' = 2 / 256, by quadrature over u of the closed form."""
     from densityguide.data.transforms import Dequantise

@@ -1,5 +1,7 @@
 """Exponential Adams methods: exact where they must be, better than Runge-Kutta elsewhere."""
 
+import dataclasses
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ from oracles import TIGHT, closed_form, decode, every_world, gaussian, latents, 
 from scipy.integrate import quad
 
 import densityguide as dg
-from densityguide.multistep import _totals, _weights
+from densityguide.solve.adams import _totals
+from densityguide.solve.quadrature import weights_of
 
 
 def log_sigma(t):
@@ -22,7 +25,7 @@ def test_weights_integrate_polynomials_exactly(order, exponential):
     """Of a degree below the order (and the number of known values), on uneven and falling knots."""
     knots = np.asarray([3.0, 2.1, 1.9, 1.2, 0.4, -0.1, -1.0, -1.3])
     scale = log_sigma if exponential else None
-    predictor, corrector = map(np.asarray, _weights(jnp.asarray(knots), order, scale))
+    predictor, corrector = map(np.asarray, weights_of(jnp.asarray(knots), order, scale))
     for step in range(len(knots) - 1):
         t0, t1 = knots[step : step + 2]
         for newest, weights in ((step, predictor[step]), (step + 1, corrector[step])):
@@ -45,7 +48,7 @@ def test_weights_integrate_polynomials_exactly(order, exponential):
 def test_the_linear_part_is_exact_in_wide_steps(path, rest):
     """Data at the origin (any path), and a constant rest (variance preserving)."""
     flow = gaussian(3, path)
-    flow = flow.replace(field=_Linear(flow.path, rest))
+    flow = dataclasses.replace(flow, field=_Linear(flow.path, rest))
     x = jnp.asarray([1.0, -0.5, 2.0])
     wide = dg.sample(flow, x, steps=4, solver=dg.Adams(1), divergence=None)
     many = dg.sample(flow, x, divergence=None, **TIGHT)
@@ -63,6 +66,7 @@ class _Linear:
         return self.path.drift(t) * x - 0.5 * x + self.rest, -x / sigma**2
 
 
+@pytest.mark.slow
 @every_world(("mixture12", "vp"))
 def test_a_fifth_of_the_error_at_equal_evaluations(name, path):
     flow = world(name, path)
@@ -75,6 +79,7 @@ def test_a_fifth_of_the_error_at_equal_evaluations(name, path):
     assert errors[0] < 3e-4
 
 
+@pytest.mark.slow
 def test_the_order_shows_on_a_flow_without_a_path():
     """Observed orders 2 and 3 within 0.2; beyond 3 the first steps, of lower order, decide."""
 
@@ -94,6 +99,7 @@ def test_the_order_shows_on_a_flow_without_a_path():
         np.testing.assert_allclose(observed, order, atol=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_gradients_reach_the_ends_and_the_knots(order):
     """Reverse mode through the first steps, where values are still missing: as forward mode."""

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from densityguide import parallel, sampling, worlds
+from densityguide import parallel
+from densityguide.flow import worlds
+from densityguide.steer import sample as sampling
 
 HERE = Path(__file__).parent
 

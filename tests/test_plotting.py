@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 import densityguide as dg
 from densityguide import plotting
-from densityguide.reports import wilson_interval
+from densityguide.verify.alignment_report import wilson_interval
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from densityguide import probes
+from densityguide.density import probes
 
 
 def drawn(shape, cycle, count, draw=probes.coded, streams=3, key=0):

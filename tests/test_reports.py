@@ -7,7 +7,7 @@ from oracles import gaussian
 from scipy.stats import binomtest
 
 import densityguide as dg
-from densityguide.reports import wilson_interval
+from densityguide.verify.alignment_report import wilson_interval
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 20), (7, 20), (20, 20), (513, 1024)])
@@ -16,6 +16,7 @@ def test_wilson_interval_against_scipy(hits, count):
     assert np.allclose(wilson_interval(hits, count), (interval.low, interval.high), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gaussians_are_always_aligned_and_reversing_the_direction_never_is():
     flow = gaussian(4)
     out = dg.alignment_report(flow, jax.random.key(0), count=64, steps=16)

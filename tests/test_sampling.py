@@ -8,7 +8,7 @@ from oracles import decode, gaussian, latents, world
 from scipy import stats
 
 import densityguide as dg
-from densityguide.rescaling import chi_quantile
+from densityguide.steer.rescale import chi_quantile
 
 
 @pytest.mark.parametrize("size", [1, 2, 12, 256, 3072])
@@ -33,6 +33,7 @@ def test_rescaling_sets_the_norm_and_keeps_the_direction():
     np.testing.assert_allclose(dg.rescale(flow, x, factor=1.5), 1.5 * x)
 
 
+@pytest.mark.slow
 def test_larger_q_is_larger_log_density_where_aligned():
     """A Gaussian is always aligned: smaller latents decode to higher log p."""
     flow = gaussian(4, "vp", exact=False)
@@ -71,9 +72,10 @@ def test_path_runs_from_the_prior_to_the_reported_value():
     assert out.path.shape == (4, 129)
     np.testing.assert_allclose(out.path[:, 0], jax.vmap(flow.prior.log_prob)(x), rtol=1e-12)
     offset = 12 * jnp.log(flow.end_scale())
-    np.testing.assert_allclose(out.path[:, -1] + offset, out.log_density, rtol=1e-12)
+    np.testing.assert_allclose(out.path[:, -1] + offset, out.tracked, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_the_state_is_never_less_than_single_precision(kind):
     """A small bfloat16 network: x, log p and weights' gradients, state float32."""
@@ -116,6 +118,7 @@ def test_the_state_is_never_less_than_single_precision(kind):
         assert float(jnp.abs(small - plain).max()) > 0
 
 
+@pytest.mark.slow
 def test_single_precision_stays_near_double():
     """The same solve in float32: log p within a few 1e-5 of its size."""
     flow = world("mixture32", "vp")

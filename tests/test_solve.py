@@ -39,6 +39,7 @@ def test_order_of_convergence_of_x_and_log_density(truth, name, steps, order):
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), order, atol=0.2)
 
 
+@pytest.mark.slow
 def test_fifth_order_is_at_least_that(truth):
     """Tsit5's leading error term is made small on purpose: until rounding it falls faster, about
     as the sixth power here, so its order is a lower bound."""
@@ -98,6 +99,7 @@ def test_running_out_of_steps_is_a_status(truth):
     assert (np.asarray(exact.status) == dg.Status.OK).all()
 
 
+@pytest.mark.slow
 def test_tolerance_is_met_by_log_density_on_its_own(truth):
     """A loose x and a tight log p: log p's own tolerance decides the steps."""
     flow, x, _exact = truth

@@ -79,12 +79,7 @@ def test_a_users_own_prior_serves_when_it_is_a_pytree():
     np.testing.assert_allclose(out.x, x() * np.exp(-1.0), rtol=1e-3)
 
 
-def test_measuring_only_needs_no_score():
-    out = dg.sample(bare(), x(), polish=0, steps=48)
-    assert abs(float(out.consistency)) < 1e-4
-    assert float(out.moved) == 0.0
-
-
+@pytest.mark.slow
 def test_an_unlimited_cap_has_gradients():
     def value(z):
         guidance = dg.quantile(0.7, cap=jnp.inf)
@@ -101,5 +96,5 @@ def test_every_named_grid_takes_traced_ends(grid):
 
 def test_status_decodes():
     out = dg.sample(world(), x(), guidance=dg.budget(500.0), steps=8)
-    assert dg.Status(int(out.status)) == dg.Status.UNMET
+    assert dg.Status.UNMET in dg.Status(int(out.status))
     assert float(out.unmet) > 1.0

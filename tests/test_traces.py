@@ -12,7 +12,9 @@ import pytest
 from oracles import PATHS
 
 import densityguide as dg
-from densityguide import alignment, likelihood, sampling
+from densityguide.density import log_density as likelihood
+from densityguide.steer import alignment
+from densityguide.steer import sample as sampling
 
 SPELLINGS = (
     float,
@@ -67,7 +69,7 @@ def sweeps():
             [sample(rtol=0.01 * v, atol=0.02, log_density_atol=v, steps=None) for v in spelled],
         ),
         "log_density": (
-            likelihood._log_density,
+            likelihood.encoded,
             [
                 lambda v=v, s=s: dg.log_density(build(stop=s), x * v, rtol=0.01 * v)
                 for v in (0.3, 0.7)
@@ -84,6 +86,7 @@ def sweeps():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(range(12)))
 def test_numbers_never_recompile(name):
     label, (compiled, calls) = list(sweeps().items())[name]
@@ -114,6 +117,7 @@ def test_a_users_jitted_function_traces_once():
         assert bool(jnp.isfinite(draw(build(), jnp.asarray(LATENT), q, level, stop, grid)).all())
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_are_eager():
     flow, key = build(), jax.random.key(4)
     keys = jax.random.split(key, 5)
@@ -162,6 +166,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_pmap_over_eight_devices_is_the_same():
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}

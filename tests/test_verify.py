@@ -7,7 +7,8 @@ import pytest
 from oracles import PATHS, pinned
 
 import densityguide as dg
-from densityguide import clocks
+from densityguide.flow import clocks
+from densityguide.verify.case import Case
 
 VP, VE, LINEAR = (PATHS[name] for name in ("vp", "ve", "linear"))
 SPEC = pinned()["mixture12"]
@@ -103,6 +104,18 @@ MISTAKES = {
     ),
     "range too short": (wired(network(VP, "noise"), log_snr=(0.0, 8.0)), "log_snr= lower"),
 }
+
+
+def test_denoising_is_better_than_linear_only_where_the_wiring_is_right(data):
+    """The measure behind the verdicts below, without their compilations."""
+    keys = tuple(jax.random.split(jax.random.key(0), 5))
+
+    def passed(flow):
+        return Case(flow, keys, data, None, len(data), 8).denoising.passed
+
+    assert passed(RIGHT["noise"])
+    for name in ("noise taken for data", "wrong sign", "swapped clock"):
+        assert not passed(MISTAKES[name][0]), name
 
 
 @pytest.mark.slow

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from densityguide.data import stored
 from densityguide.data.split import held_out
+from densityguide.disk import files
 
-__all__ = ["DAMAGE", "read"]
+__all__ = ["read"]
 
-# What NumPy and zipfile raise for damaged files.
-DAMAGE: tuple[type[Exception], ...] = (OSError, ValueError, EOFError, AttributeError, TypeError)
-DAMAGE += (NotImplementedError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+NO_NAME = "it is one array without a name, .npy"
 HELP = "save uint8 images [N, H, W, C] or float32 points [N, D] as array 'images'"
 
 
@@ -32,19 +29,14 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError, ValueError: no such file; one that is damaged, pickled, or holds arrays
             of another type or shape. One line each.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a data file, {path} does not exist")
+    path = files.ordinary(path, "a data file")
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise ValueError("it is one array without a name, .npy")
-        with stored:
-            values = {name: stored[name] for name in stored.files}
-    except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        if path.stat().st_size and not stored.is_archive(path):
+            raise ValueError(NO_NAME if stored.is_plain(path) else "it is no archive")
+        values = {name: stored.npz(path, name) for name in stored.heads(path)}
+    except ValueError as error:
         raise ValueError(
-            f"expected an npz file of plain arrays, {path} is none ({reason}): {HELP}"
+            f"expected an npz file of plain arrays, {path} is none ({error}): {HELP}"
         ) from None
     if "images" in values:
         images = _checked(values["images"], "images", path)

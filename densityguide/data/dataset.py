@@ -7,16 +7,16 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from densityguide.data import arrays, digits, emoji, folder, photos, shapes
+from densityguide.data import arrays, digits, emoji, fashion, folder, photos, shapes, tiles
 from densityguide.data.transforms import Dequantise
 
 __all__ = ["NAMES", "Dataset", "checksum", "load"]
 
-NAMES = ("emoji32", "digits8", "photos16", *shapes.NAMES)
+NAMES = ("tiles32", "emoji32", "digits8", "fashion28", "photos16", *shapes.NAMES)
 
 
 class Dataset(NamedTuple):
@@ -34,6 +34,7 @@ class Dataset(NamedTuple):
     checksum: str
     labels: np.ndarray | None = None  # of `train`, integers from 0
     heldout_labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()  # their names, where they are known
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,7 +59,8 @@ def load(
     shape: Sequence[int] = (),
     memory: float = 1024.0,
 ) -> Dataset:
-    """A data set: one of `NAMES`, an npz file of one's own, or a folder of pictures.
+    """A data set: one of `NAMES`, an npz file of one's own, a folder of pictures, or one of the
+    four idx files of MNIST and its relatives.
 
     Args:
         name: a built-in name; else ``FILE.npz`` or a folder, see `arrays.read`, `folder.read`.
@@ -78,6 +80,8 @@ def load(
         parts = arrays.read(name)
         both = np.concatenate([parts["train"], parts["heldout"]])
         return Dataset(name=Path(name).stem, checksum=checksum(both), **parts)
+    if fashion.is_idx(name):
+        return _whole(Path(name).name, *fashion.read(name), 256, "not stated")
     if Path(name).is_dir() or os.sep in name:
         return Dataset(name=Path(name).name, **folder.read(name, shape, memory))
     near = difflib.get_close_matches(name, NAMES, 1)
@@ -86,20 +90,39 @@ def load(
 
 
 def _built_in(name: str, font: str | os.PathLike[str] | None) -> Dataset:
-    labels: Any = None
-    if name == "emoji32":
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    if name == "tiles32":
+        images, labels, mask, classes = tiles.read()
+        levels, licence = 256, tiles.LICENCE
+    elif name == "emoji32":
         images, groups = emoji.read(font)
         mask = np.asarray([emoji.held_out(group) for group in groups])
         levels, licence = 256, emoji.LICENCE
     elif name == "digits8":
         images, labels, mask = digits.read()
         levels, licence = 17, digits.LICENCE
+    elif name == "fashion28":
+        images, labels, mask = fashion.read()
+        levels, licence, classes = 256, fashion.LICENCE, fashion.CLASSES
     elif name == "photos16":
         images, mask = photos.read()
         levels, licence = 256, photos.LICENCE
     else:
         images, mask = shapes.read(name)
         levels, licence = 0, shapes.LICENCE
+    return _whole(name, images, labels, mask, levels, licence, classes)
+
+
+def _whole(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    mask: np.ndarray,
+    levels: int,
+    licence: str,
+    classes: tuple[str, ...] = (),
+) -> Dataset:
     return Dataset(
         train=images[~mask],
         heldout=images[mask],
@@ -109,4 +132,5 @@ def _built_in(name: str, font: str | os.PathLike[str] | None) -> Dataset:
         checksum=checksum(images),
         labels=None if labels is None else labels[~mask],
         heldout_labels=None if labels is None else labels[mask],
+        classes=classes,
     )

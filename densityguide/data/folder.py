@@ -1,4 +1,4 @@
-"""A folder of pictures, decoded by Pillow, cut to a square-on shape, in memory or file by file.
+"""A folder of pictures, decoded by Pillow, cut to one shape, in memory or file by file.
 
 Every picture is decoded once when the folder is opened: its pixels decide whether it is held out,
 and a file that cannot be read is named before anything is trained.
@@ -7,6 +7,7 @@ and a file that cannot be read is named before anything is trained.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,38 +16,32 @@ from typing import Any
 
 import numpy as np
 
+from densityguide.data import pictures
 from densityguide.data.split import held_out
 
 __all__ = ["Files", "decode", "read"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-
 
 def decode(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray:
     """The picture as uint8 [H, W, C], C = 1 (grey) or 3: the largest centred part of the wanted
-    proportions, scaled by Lanczos' filter; transparent pixels on white, turned as its camera says.
+    proportions, scaled by Lanczos' filter, on white where it is transparent, and turned as its
+    camera says.
 
     ValueError for a file that is no picture, or one of more than 8 bits a channel.
     """
     from PIL import Image, ImageOps
 
     height, width, channels = shape
-    try:
-        with Image.open(path) as opened:
-            if opened.mode[0] in "IF":  # Pillow would clip the values, not scale them
-                raise ValueError(f"of mode {opened.mode}, expected 8 bits a channel")
-            picture = ImageOps.exif_transpose(opened)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-                picture = Image.alpha_composite(paper, picture)
-            picture = picture.convert("L" if channels == 1 else "RGB")
-            picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"expected a picture, {path} cannot be decoded ({reason}): repair or remove it"
-        ) from None
+    with pictures.opened(path) as stored:
+        if stored.mode[0] in "IF":  # Pillow would clip the values, not scale them
+            raise ValueError(f"of mode {stored.mode}, expected 8 bits a channel")
+        picture = pictures.seen(stored)
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+            picture = Image.alpha_composite(paper, picture)
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     return np.asarray(picture, np.uint8).reshape(height, width, channels)
 
 
@@ -88,18 +83,24 @@ def read(folder: str | os.PathLike[str], shape: Sequence[int], memory: float) ->
             a shape that is not [H, W, 1] or [H, W, 3]. One line each.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise ValueError(f"expected a folder of pictures, {folder} is a file")
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder of pictures, {folder} does not exist")
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
         raise ValueError(
             f"expected shape = [H, W, 1] or [H, W, 3] for the pictures in {folder}, got "
-            f"{list(shape)}: set it in the configuration, as shape = [32, 32, 3]"
+            f"{list(shape) or 'none'}: set it in the configuration, as shape = [32, 32, 3]"
         )
-    paths = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
+    if math.prod(shape) > pictures.NUMBERS:
+        raise ValueError(
+            f"expected a shape of at most {pictures.NUMBERS:,} numbers, got {list(shape)}: choose "
+            "smaller sides"
+        )
+    paths = pictures.within(folder, below=True)
     if not paths:
-        raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}) in {folder}, found none")
+        known = ", ".join(pictures.SUFFIXES)
+        raise ValueError(f"expected pictures ({known}) in {folder}, found none")
     keep = len(paths) * int(np.prod(shape)) <= memory * 2**20
 
     def look(path: Path) -> tuple[bool, bytes, np.ndarray | None]:

@@ -25,7 +25,7 @@ def _spiral(count: int) -> np.ndarray:
 
 
 def _moons(count: int) -> np.ndarray:
-    """Two half circles, one in the other's mouth."""
+    """Two interleaved half circles."""
     angle = np.linspace(0.0, np.pi, count // 2)
     upper = np.stack([np.cos(angle), np.sin(angle)], 1)
     lower = np.stack([1.0 - np.cos(angle), 0.5 - np.sin(angle)], 1)

@@ -10,18 +10,36 @@ Theis et al. 2016). Its mean over u is a lower bound on log P(x).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Dequantise", "nats_to_bits_per_dim"]
+from densityguide.checks import count, require
+
+__all__ = ["MOST", "Dequantise", "nats_to_bits_per_dim"]
+
+MOST = 2**16  # levels
 
 
-class Dequantise(NamedTuple):
-    """Uniform dequantisation of integers 0 .. levels - 1, then affine to [-1, 1)."""
+@dataclass(frozen=True)
+class Dequantise:
+    """Uniform dequantisation of integers 0 .. levels - 1, then affine to [-1, 1).
+
+    ``levels`` is 2 to 65536: ``2**bits`` for pictures of 8, 10, 12 or 16 bits. ValueError for
+    anything else.
+    """
 
     levels: int = 256
+
+    def __post_init__(self) -> None:
+        levels = count(self.levels, 2, "levels")
+        require(
+            levels <= MOST,
+            f"levels must be at most {MOST} (16 bits), got {levels}: single precision cannot tell "
+            "more apart",
+        )
+        object.__setattr__(self, "levels", levels)
 
     def forward(self, x: jax.Array, u: jax.Array) -> jax.Array:
         """y = 2 (x + u) / levels - 1; x integers and u in [0, 1), both [...]."""
@@ -30,14 +48,19 @@ class Dequantise(NamedTuple):
 
     def __call__(self, x: jax.Array, key: jax.Array) -> jax.Array:
         """`forward` with u drawn from `key`."""
-        # In float32 a u just below 1 would round x + u up into the next bin.
-        u = jnp.minimum(jax.random.uniform(key, jnp.shape(x)), 1.0 - 2.0**-14)
-        return self.forward(x, u)
+        u = jax.random.uniform(key, jnp.shape(x))
+        # A u just below 1 would round x + u up into the next bin, and one just above 0 down where
+        # the levels are no power of 2. For 256 levels 1 - 2^-14 is safe.
+        margin = 2.0 * self.levels * float(jnp.finfo(u.dtype).eps)
+        least = margin if self.levels & (self.levels - 1) else 0.0
+        return self.forward(x, jnp.clip(u, least, 1.0 - margin))
 
     def inverse(self, y: jax.Array) -> jax.Array:
-        """floor(levels (y + 1) / 2), clipped to the valid range, as uint8 [...]."""
+        """floor(levels (y + 1) / 2), clipped to the valid range, [...]: uint8 up to 256
+        levels, uint16 above."""
         value = jnp.floor((jnp.asarray(y) + 1.0) * (0.5 * self.levels))
-        return jnp.clip(value, 0, self.levels - 1).astype(jnp.uint8)
+        whole = jnp.uint8 if self.levels <= 256 else jnp.uint16
+        return jnp.clip(value, 0, self.levels - 1).astype(whole)
 
     def log_jacobian(self, dims: int) -> float:
         """log |det dy/d(x + u)| = -dims log(levels / 2), in nats."""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import operator
+import math
 import os
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from densityguide.data.pictures import NUMBERS
+from densityguide.disk import atomic, files, settings
+from densityguide.flow import paths
+from densityguide.flow.predictions import Prediction, check
 
 __all__ = ["Card", "read", "write"]
 
 PATHS = ("variance_preserving", "variance_exploding", "linear")
+STORAGE = ("float16", "float32")
+FURTHEST = 100.0  # of log-SNR: beyond, float32 cannot tell signal or noise from nothing
+LARGEST = 2**20  # bytes of the file
 
 
 @dataclass(frozen=True)
@@ -40,28 +48,53 @@ class Card:
 
 
 def write(path: str | os.PathLike[str], card: Card) -> None:
-    """Write the card as JSON, replacing the file in one step."""
-    temporary = Path(f"{path}.part")
-    temporary.write_text(json.dumps(dataclasses.asdict(card), indent=1) + "\n")
-    temporary.replace(path)
+    """Write the card as JSON, whole or not at all."""
+    atomic.write(path, json.dumps(dataclasses.asdict(card), indent=1) + "\n")
 
 
 def read(path: str | os.PathLike[str]) -> Card:
     """The card in a JSON file; FileNotFoundError without one, ValueError for a damaged one."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a model card, {path} does not exist")
+    content = files.read(path, "a model card", LARGEST)
     try:
-        values = json.loads(path.read_text())
-        values["shape"] = tuple(operator.index(n) for n in values["shape"])
-        values["log_snr"] = tuple(float(end) for end in values["log_snr"])
-        card = Card(**values)
-        operator.index(card.transform["levels"])
-        if card.path not in PATHS:
-            raise ValueError(f"unknown path {card.path!r}")
-        if not (isinstance(card.network["kind"], str) and isinstance(card.network["fields"], dict)):
-            raise TypeError("network needs a kind and fields")
-        return card
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        values = json.loads(content)
+        if not isinstance(values, dict):
+            raise ValueError("it is no table")
+        return _checked(settings.build(Card, values))
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"expected a model card in {path}, it is damaged ({reason})") from None
+    raise ValueError(
+        f"expected a model card in {path}, it is damaged ({reason}): fetch or export the model "
+        "again"
+    )
+
+
+def _checked(card: Card) -> Card:
+    """The card; ValueError for values that no model has."""
+    if not card.shape or min(card.shape) < 1 or math.prod(card.shape) > NUMBERS:
+        raise ValueError(f"shape must hold 1 to {NUMBERS:,} numbers, got {list(card.shape)}")
+    low, high = card.log_snr
+    if not -FURTHEST <= low < high <= FURTHEST:
+        raise ValueError(
+            f"log_snr must rise within {-FURTHEST:g} .. {FURTHEST:g}, from noise to data, got "
+            f"{[low, high]}"
+        )
+    levels = card.transform.get("levels")
+    if type(levels) is not int or not (levels == 0 or 2 <= levels <= 256):
+        raise ValueError(f"transform.levels must be 0 or 2 to 256, got {levels!r}")
+    _among("path", card.path, PATHS)
+    _among("prediction", card.prediction, get_args(Prediction))
+    _among("storage", card.storage, STORAGE)
+    check(card.prediction, getattr(paths, card.path)())
+    if not re.fullmatch("[0-9a-f]{64}", card.sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {card.sha256!r:.80}")
+    kind, fields = card.network.get("kind"), card.network.get("fields")
+    if not (isinstance(kind, str) and isinstance(fields, dict)):
+        raise ValueError("network needs a kind and fields")
+    return card
+
+
+def _among(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r:.80}")

@@ -1,4 +1,4 @@
-"""Models saved by Hugging Face diffusers, run by JAX through torchax: the only door to torch.
+"""Models saved by Hugging Face diffusers, run by JAX through torchax; only this module uses torch.
 
 A folder becomes a `Flow` with its weights as arguments, so everything in this library applies to
 it: guidance, exact traces, log-densities. Only safetensors are read, nothing is downloaded.
@@ -21,10 +21,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide import clocks, paths
+from densityguide.checks import require
 from densityguide.data.transforms import Dequantise
-from densityguide.errors import concrete, require
-from densityguide.flows import Flow, diffusion
+from densityguide.flow import clocks, paths
+from densityguide.flow.build import diffusion
+from densityguide.flow.flow import Flow
+from densityguide.models.diffusers_condition import KINDS, classes_of, condition_of
 from densityguide.models.diffusers_folder import (
     DECODERS,
     WEIGHTS,
@@ -35,12 +37,6 @@ from densityguide.models.diffusers_folder import (
 
 __all__ = ["from_diffusers", "image_decoder"]
 
-# What the network calls its input, and its main condition.
-KINDS = {
-    "UNet2DModel": ("sample", "class_labels"),
-    "UNet2DConditionModel": ("sample", "encoder_hidden_states"),
-    "DiTTransformer2DModel": ("hidden_states", "class_labels"),
-}
 PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "sample": "data"}
 LEVELS = 256
 
@@ -63,7 +59,7 @@ def from_diffusers(
         folder: with ``model_index.json``, or of one model with ``scheduler/`` inside or beside it.
         condition: for ONE sample: the class, the text embedding [tokens, width], or a dict of the
             network's keyword arguments. Change it later with ``flow.given``.
-        log_snr: range; by default the scheduler's whole one, and (-10, 10) of flow matching.
+        log_snr: range; by default the scheduler's whole one, and (-10, 10) for flow matching.
         shape: (H, W), where the config names no sample size.
 
     Raises:
@@ -87,7 +83,7 @@ def from_diffusers(
     size = (size, size) if isinstance(size, int) else tuple(size)
     channels: Any = config.get("in_channels")
     require(isinstance(channels, int), f"{parts['network']} names no in_channels: copy it again")
-    condition = _condition(kind, config, condition)
+    condition = condition_of(kind, config, condition)
     function, params = _network(parts["network"], kind)
     home = parts["network"].parent
     latent = channels not in (1, 3) or any((home / name).is_dir() for name in DECODERS)
@@ -100,6 +96,7 @@ def from_diffusers(
         log_snr=schedule["log_snr"] if log_snr is None else log_snr,
         shape=(*size, channels),
         condition=condition,
+        classes=classes_of(config, condition),
         batched=True,
         channels_first=True,
         transform=None if latent else Dequantise(LEVELS),
@@ -206,8 +203,6 @@ def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     except Exception as error:  # whatever a scheduler of impossible numbers raises
         words = " ".join(str(error).split())[:200]
         raise ValueError(f"the scheduler in {folder} is damaged ({words}): copy it again") from None
-    if config.get("rescale_betas_zero_snr"):
-        betas = betas[:-1]  # its last level is pure noise, at minus infinity
     table = clocks.ddpm_log_snr(betas)
     return {
         "path": paths.variance_preserving(),
@@ -216,32 +211,6 @@ def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "log_snr": (float(table[-1]), float(table[0])),
         "factor": 1.0,
     }
-
-
-def _condition(kind: str, config: dict[str, Any], condition: Any) -> dict[str, Array] | None:
-    needed = kind != "UNet2DModel" or config.get("class_embed_type") is not None
-    needed = needed or config.get("num_class_embeds") is not None
-    main = KINDS[kind][1]
-    require(
-        condition is not None or not needed,
-        f"{kind} is conditional: pass condition= ({main} of one sample, or a dict of its keyword "
-        "arguments)",
-    )
-    if condition is None:
-        return None
-    given = condition if isinstance(condition, dict) else {main: condition}
-    given = {
-        name: value if isinstance(value, dict) else jnp.asarray(value)
-        for name, value in given.items()
-    }
-    # Rows of the table of classes; DiT's has one more, for none.
-    classes = config.get("num_class_embeds") or (config.get("num_embeds_ada_norm") or -1) + 1
-    label = concrete(given.get("class_labels", 0))
-    require(
-        label is None or not classes or bool(((label >= 0) & (label < classes)).all()),
-        f"class_labels must lie in 0 .. {classes - 1}, got {label}",
-    )
-    return given
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from densityguide.errors import require
+from densityguide.checks import require
 
 __all__ = ["DECODERS", "WEIGHTS", "check_weights", "components", "read_json"]
 

@@ -39,7 +39,7 @@ class Embedding(nn.Module):
         if self.classes:
             # Index 0 means "no label", so that one network serves both uses.
             index = jnp.asarray(0 if label is None else label + 1)
-            # A class that is not there gives nan, below the range as above it, not another class.
+            # A class outside the range, on either side, gives nan, not another class.
             index = jnp.where(index < 0, self.classes + 1, index)
             hidden = hidden + nn.Embed(self.classes + 1, self.width, dtype=self.dtype)(index)
         return nn.silu(nn.Dense(self.width, dtype=self.dtype, name="second")(nn.silu(hidden)))

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from densityguide.networks import preconditioned
+from densityguide.flow.networks import preconditioned
 
 __all__ = ["Preconditioned"]
 

@@ -1,21 +1,25 @@
 """Pictures. Figures take arrays and return a matplotlib ``Figure``, which a notebook shows and
 ``figure.savefig`` writes; matplotlib is optional (extra ``plots``). The pages of the command line
-are drawn with Pillow alone.
+are drawn with Pillow alone, and `dial` is a page of HTML.
 """
 
 from densityguide.plotting.alignment import alignment
 from densityguide.plotting.curves import convergence, log_density_paths
 from densityguide.plotting.detail import detail, high_frequency_power, png_bytes, spearman
+from densityguide.plotting.dial import Page, dial
 from densityguide.plotting.images import images
 from densityguide.plotting.intervals import intervals
 from densityguide.plotting.pages import Label, image_grid, scatter_grid
 from densityguide.plotting.plane import mesh, plane
+from densityguide.plotting.strip import strip
 
 __all__ = [
     "Label",
+    "Page",
     "alignment",
     "convergence",
     "detail",
+    "dial",
     "high_frequency_power",
     "image_grid",
     "images",
@@ -26,4 +30,5 @@ __all__ = [
     "png_bytes",
     "scatter_grid",
     "spearman",
+    "strip",
 ]

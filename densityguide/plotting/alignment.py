@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from densityguide.errors import require
+from densityguide.checks import require
 from densityguide.plotting.style import INK, RAMP, sheet
-from densityguide.reports import wilson_interval
+from densityguide.verify.alignment_report import wilson_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def alignment(cosines: Mapping[str, ArrayLike], *, bins: int = 40) -> Figure:
                 f"{name} must be cosines [n] of at least one latent, got shape {values.shape}",
             )
             passed, count = int((values > 0).sum()), values.size
-            low, high = (float(end) for end in wilson_interval(passed, count))
+            low, high = wilson_interval(passed, count)
             finite = np.clip(values[np.isfinite(values)], -1.0, 1.0)
             counts, _ = np.histogram(finite, edges)
             left, wide = edges[:-1], np.diff(edges)

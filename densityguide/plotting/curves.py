@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from densityguide.errors import require
+from densityguide.checks import require
 from densityguide.plotting.style import GREY, INK, LINES, MARKERS, RAMP, colours, sheet
 
 if TYPE_CHECKING:

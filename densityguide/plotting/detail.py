@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from densityguide.errors import require
+from densityguide.checks import require
 from densityguide.plotting.style import INK, MARKERS, colours, sheet
 
 if TYPE_CHECKING:
@@ -42,24 +42,17 @@ def high_frequency_power(image: ArrayLike, *, levels: int = 256, cutoff: float =
     return float(power[frequency > cutoff].sum() / pixels.shape[2])
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, ties sharing their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts) - 1
-    return (last - 0.5 * (counts - 1))[inverse]
-
-
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation; nan where one side is constant or fewer than two pairs are
     finite."""
+    from scipy.stats import spearmanr
+
     a, b = np.ravel(a), np.ravel(b)
     fine = np.isfinite(a) & np.isfinite(b)
-    if fine.sum() < 2:
+    a, b = a[fine], b[fine]
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    a, b = _ranks(a[fine]), _ranks(b[fine])
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / scale if scale > 0 else math.nan
+    return float(spearmanr(a, b).statistic)
 
 
 def detail(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from densityguide.errors import require
+from densityguide.checks import require
 from densityguide.plotting.style import FRAME, INK, sheet
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from densityguide.errors import require
+from densityguide.checks import require
 from densityguide.plotting.style import INK, LINES, MARKERS, colours, plain_logarithms, sheet
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def intervals(
 
     Args:
         panels: title -> name -> (x [n], estimates and intervals [n, 3] as value, low, high).
-        columns: of panels.
+        columns: panels side by side.
         level: height of a horizontal line, e.g. of no effect.
         log: whether heights are logarithmic.
         ticks: words for x = 0, 1, 2, ... in place of numbers.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Label", "image_grid", "scatter_grid"]
+__all__ = ["Label", "blank", "font", "image_grid", "scatter_grid", "tile"]
 
 PAPER, TILE_EDGE = (250, 250, 248), (226, 226, 222)
 INK, SOFT = (28, 30, 34), (112, 116, 124)
@@ -28,7 +28,8 @@ class Label(NamedTuple):
 Colour = tuple[int, ...]
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The letters of all pages."""
     return ImageFont.load_default(size)
 
 
@@ -39,14 +40,15 @@ def _colour(share: float) -> Colour:
     return tuple(round(a + (b - a) * (place - low)) for a, b in pairs)
 
 
-def _page(
+def blank(
     width: int, height: int, title: str, subtitle: str, note: str
 ) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A page with its words and no pictures yet, and the pen to go on with."""
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
-    pen.text((MARGIN, 20), title, INK, _font(25))
-    pen.text((MARGIN, 50), subtitle, SOFT, _font(16))
-    pen.text((MARGIN, height - FOOT + 10), note, SOFT, _font(14))
+    pen.text((MARGIN, 20), title, INK, font(25))
+    pen.text((MARGIN, 50), subtitle, SOFT, font(16))
+    pen.text((MARGIN, height - FOOT + 10), note, SOFT, font(14))
     return page, pen
 
 
@@ -55,10 +57,10 @@ def _write_label(
 ) -> None:
     block = 32 + 20 * len(label.lines) + 12
     y = top + (height - block) // 2
-    pen.text((MARGIN, y), label.title, INK, _font(25))
+    pen.text((MARGIN, y), label.title, INK, font(25))
     for index, line in enumerate(label.lines):
         tone = INK if index == 0 else SOFT
-        pen.text((MARGIN, y + 34 + 20 * index), line, tone, _font(16))
+        pen.text((MARGIN, y + 34 + 20 * index), line, tone, font(16))
     bar = y + 34 + 20 * len(label.lines) + 6
     full = SIDE - MARGIN - 20
     pen.rounded_rectangle((MARGIN, bar, MARGIN + full, bar + 5), 3, TILE_EDGE)
@@ -66,7 +68,8 @@ def _write_label(
     pen.rounded_rectangle((MARGIN, bar, MARGIN + length, bar + 5), 3, colour)
 
 
-def _tile(image: np.ndarray, levels: int, side: int) -> Image.Image:
+def tile(image: np.ndarray, levels: int, side: int) -> Image.Image:
+    """An image [H, W, C] of so many levels, enlarged to fit ``side`` pixels."""
     scaled = np.asarray(np.rint(image.astype(np.float64) * (255.0 / (levels - 1))), np.uint8)
     picture = Image.fromarray(scaled[..., 0] if scaled.shape[-1] == 1 else scaled).convert("RGB")
     factor = side // max(picture.size)
@@ -90,14 +93,14 @@ def image_grid(
     side = max(rows[0].shape[1:3]) * max(1, 128 // max(rows[0].shape[1:3]))
     cell = side + GAP
     width = max(SIDE + count * cell + MARGIN, 640)
-    page, pen = _page(width, HEAD + len(rows) * cell + FOOT, title, subtitle, note)
+    page, pen = blank(width, HEAD + len(rows) * cell + FOOT, title, subtitle, note)
     for index, (images, label) in enumerate(zip(rows, labels, strict=True)):
         top = HEAD + index * cell + 10
         colour = _colour(index / max(len(rows) - 1, 1))
         _write_label(pen, label, top, side, colour)
         for column, image in enumerate(images):
             left = SIDE + column * cell
-            page.paste(_tile(image, levels, side), (left, top))
+            page.paste(tile(image, levels, side), (left, top))
             pen.rectangle((left - 1, top - 1, left + side, top + side), outline=TILE_EDGE)
     return page
 
@@ -139,7 +142,7 @@ def scatter_grid(
     side, label_height = 250, 104
     cell = side + GAP
     width = max(2 * MARGIN + len(rows) * cell, 640)
-    page, pen = _page(width, HEAD + side + label_height + FOOT, title, subtitle, note)
+    page, pen = blank(width, HEAD + side + label_height + FOOT, title, subtitle, note)
     if axes is None:
         return page
     spread = float(np.max(np.abs((points - centre) @ axes.T))) * 1.08 or 1.0
@@ -149,8 +152,8 @@ def scatter_grid(
         box = (left, top, left + side, top + side)
         page.paste(_panel(values, centre, axes, spread, side, colour), box[:2])
         pen.rectangle(box, outline=TILE_EDGE)
-        pen.text((left, top + side + 10), label.title, INK, _font(21))
+        pen.text((left, top + side + 10), label.title, INK, font(21))
         for line_index, line in enumerate(label.lines):
             y = top + side + 38 + 19 * line_index
-            pen.text((left, y), line, INK if line_index == 0 else SOFT, _font(15))
+            pen.text((left, y), line, INK if line_index == 0 else SOFT, font(15))
     return page

@@ -1,4 +1,4 @@
-"""The only door to matplotlib, and the look of every figure: it must survive grey and half size."""
+"""The look of every figure, which must survive grey and half size; pyplot is imported only here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _pyplot() -> Any:
 def sheet(
     size: tuple[float, float], rows: int = 1, columns: int = 1, **options: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """``(figure, axes [rows, columns])``, in the style of the house, ``size`` in inches.
+    """``(figure, axes [rows, columns])``, in this package's style, ``size`` in inches.
 
     pyplot does not keep the figure: a notebook shows it once, where it is the value of a cell, and
     a loop over many leaks none. ValueError, one line, without matplotlib.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from densityguide.coordinates import Coordinates
+from densityguide.solve.coordinates import Coordinates
 from densityguide.solve.method import Method, Numbers, ends
 from densityguide.solve.result import Solved, Status, all_finite
 
@@ -26,6 +26,7 @@ def integrate(
     y0: Any,
     coordinates: Coordinates,
     draw: Callable[[Array], Any],
+    controls: Any,
 ) -> Solved:
     """From the first knot to the last; arguments as of `densityguide.solve.stepping.solve`."""
     field = coordinates.field(field)
@@ -49,8 +50,11 @@ def integrate(
 
     def norm(errors: Any) -> Array:
         # One norm over x and log p together would let log p exceed its tolerance sqrt(D)-fold.
-        each = [jnp.sqrt(jnp.mean(e**2)) for e in jax.tree.leaves(errors) if e.size]
-        return jnp.max(jnp.stack(each))
+        # Leaves that only report have no say unless log p has a tolerance of its own: measuring
+        # moves no sample, and frozen probes choose no steps.
+        pairs = zip(jax.tree.leaves(errors), jax.tree.leaves(controls), strict=True)
+        counted = [e for e, controls in pairs if e.size and (controls or method.measures)]
+        return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in counted]))
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(rescaled),
@@ -67,7 +71,7 @@ def integrate(
         throw=False,
         adjoint=_ADJOINTS[method.adjoint](),
     )
-    # Of an unfinished solve the time reached is not kept: its x is on the scale of the end.
+    # An unfinished solve does not keep the time it reached: its x is put on the scale of the end.
     y = coordinates.leave(restored(jax.tree.map(lambda a: a[-1], solution.ys)), stop)
     done = solution.result == diffrax.RESULTS.successful
     finite = all_finite(y)
@@ -76,4 +80,25 @@ def integrate(
         done, 0, int(Status.MAX_STEPS)
     )
     evaluations = jnp.asarray(method.evaluations(solution.stats["num_steps"]), jnp.int32)
-    return Solved(y, status.astype(jnp.int32), evaluations, None, None)
+    error, coarse = _error(method, numbers, y, kinds)
+    return Solved(y, status.astype(jnp.int32), evaluations, None, None, error, coarse)
+
+
+def _error(method: Method, numbers: Numbers, y: Any, kinds: Any) -> tuple[Any, Array]:
+    """What the tolerances leave: ``D (rtol + atol) / 2`` nats for methods up to order 3, ten times
+    that for higher orders, which meet a tolerance in few and wide steps.
+
+    A rule of thumb with a measured constant: on the pinned mixtures (12 and 32 dimensions, two
+    paths, tolerances 1e-2 to 1e-5) the true error of log p was .1 to .85 of it in the median with
+    Bogacki-Shampine steps, and .1 to .4 of it with Tsitouras' from 1e-3 on. At tolerances of 1e-2
+    it covers little.
+    """
+    leaves = zip(jax.tree.leaves(y), jax.tree.leaves(kinds), strict=True)
+    size = max(a.size for a, kind in leaves if kind == "state")
+    tolerance = 0.5 * (numbers.rtol + numbers.atol)
+    high = method.solver.order(diffrax.ODETerm(lambda t, y, args: y)) > 3
+    nats = size * tolerance * (10.0 if high else 1.0)
+    error = jax.tree.map(
+        lambda a, kind: jnp.full_like(a, tolerance if kind == "state" else nats), y, kinds
+    )
+    return error, tolerance > 5e-3

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
-from densityguide.multistep import Adams
+from densityguide.solve.adams import Adams
 
 __all__ = ["Method", "Numbers", "backwards", "ends"]
 
@@ -20,25 +20,26 @@ class Method:
     adaptive: bool
     max_steps: int
     adjoint: str = "reverse"
+    measures: bool = False  # whether what is measured in nats has a say in an adaptive step
 
     @property
     def _tableau(self) -> Any:
-        """Butcher's; None of `Adams` and of Euler."""
+        """The Butcher tableau; None for `Adams` and Euler."""
         return getattr(self.solver, "tableau", None)
 
     @property
-    def _reuses(self) -> bool:
+    def reuses(self) -> bool:
         """Whether a step's last evaluation serves the next step as its first."""
         return self._tableau is not None and bool(self._tableau.fsal)
 
     @property
     def stages(self) -> int:
         """Field evaluations per step."""
-        return 1 if self._tableau is None else self._tableau.num_stages - int(self._reuses)
+        return 1 if self._tableau is None else self._tableau.num_stages - int(self.reuses)
 
     def evaluations(self, steps: Any) -> Any:
-        """Field evaluations in so many steps, with the one before the first where there is one."""
-        return steps * self.stages + int(self._reuses or isinstance(self.solver, Adams))
+        """Field evaluations in ``steps`` steps, with one before the first where there is one."""
+        return steps * self.stages + int(self.reuses or isinstance(self.solver, Adams))
 
     @property
     def stage_times(self) -> tuple[float, ...]:
@@ -48,13 +49,13 @@ class Method:
 
     @property
     def places(self) -> int:
-        """Indices of evaluations that a step takes up: as many as its distinct times, and one
-        less where the last evaluation serves the next step as its first."""
-        return len(self.stage_times) - int(self._reuses)
+        """Number of indices of evaluations that a step takes up: that of its distinct times, and
+        one less where the last evaluation serves the next step as its first."""
+        return len(self.stage_times) - int(self.reuses)
 
     @property
     def indices(self) -> int:
-        """Indices of evaluations of a whole solve on a fixed grid."""
+        """Number of indices of evaluations in a whole solve on a fixed grid."""
         return self.places * self.max_steps + int(isinstance(self.solver, Adams))
 
     @property
@@ -63,7 +64,7 @@ class Method:
         single steps, relative to that of their sum. Below 1 only where the evaluation carried
         over to the next step (first same as last) shares its time, and so its probes, with
         another that counts."""
-        if not self._reuses:
+        if not self.reuses:
             return 1.0
         times = [0.0, *(float(c) for c in self._tableau.c)]
         weight = dict.fromkeys(times, 0.0)

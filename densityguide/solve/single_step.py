@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from densityguide.coordinates import Coordinates
+from densityguide.solve.coordinates import Coordinates
+from densityguide.solve.defects import Defects, schedule
 from densityguide.solve.method import Method
-from densityguide.solve.result import all_finite
+from densityguide.solve.result import Ended, all_finite
 
 __all__ = ["integrate"]
 
@@ -51,12 +52,8 @@ def integrate(
     draw: Callable[[Array], Any],
     watch: Callable[[Any], Any],
     brownian: tuple[Array, tuple[int, ...]] | None,
-) -> tuple[Any, Array, Any, Any]:
-    """From the first knot to the last; arguments as of `densityguide.solve.stepping.solve`.
-
-    Returns ``(y, whether all steps were finite, watch(y) at the knots [n + 1], what each step
-    added to it [n])``; y is the last finite state.
-    """
+) -> Ended:
+    """From the first knot to the last; arguments as of `densityguide.solve.stepping.solve`."""
     field = coordinates.field(field) if brownian is None else coordinates.increment(field)
     solver, steps = method.solver, knots.shape[0] - 1
     stage_times = jnp.asarray(method.stage_times, knots.dtype)
@@ -81,21 +78,52 @@ def integrate(
         normal = jax.random.normal(jax.random.fold_in(key, step), shape, knots.dtype)
         return _Stochastic(increments, normal * jnp.sqrt(jnp.abs(width)))
 
-    def body(carry: Any, xs: tuple[Array, Array, Array]) -> tuple[Any, Any]:
-        y, state, fine, reached = carry
-        step, t0, t1 = xs
-        new, _, _, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, xs, state, False)
+    table = schedule(_order(solver), knots, coordinates)
+    tracked = brownian is None
+
+    def body(carry: Any, xs: Any) -> tuple[Any, Any]:
+        y, state, fine, reached, defects, last = carry
+        (step, t0, t1), row = xs
+        place = (step, t0, t1)
+        new, _, dense, state, _ = solver.step(term(step, t1 - t0), t0, t1, y, place, state, False)
+        if tracked:
+            rates, last = _first_and_last(dense, y, new, t1 - t0)
+            defects = defects.at(coordinates, t0, y, rates, row)
         fine = fine & all_finite(new)
         new = jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, y)
         reached = jnp.where(fine, t1, reached)
-        return (new, state, fine, reached), watch(coordinates.leave(new, reached))
+        return (new, state, fine, reached, defects, last), watch(coordinates.leave(new, reached))
 
     zero = jnp.zeros((), jnp.int32)
     first = term(zero, knots[1] - knots[0])
     start = coordinates.enter(y0, knots[0])
     state = solver.init(first, knots[0], knots[1], start, (zero, knots[0], knots[1]))
-    xs = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
-    (y, _, fine, reached), path = lax.scan(body, (start, state, all_finite(y0), knots[0]), xs)
+    places = (jnp.arange(steps, dtype=jnp.int32), knots[:-1], knots[1:])
+    rows = jax.tree.map(lambda a: a[:-1], table)
+    blank = Defects.start(start, coordinates.kinds, knots[0], table.nats.shape[1])
+    defects, last = (blank, jax.tree.map(jnp.zeros_like, start)) if tracked else (None, None)
+    carry = (start, state, all_finite(y0), knots[0], defects, last)
+    (y, _, fine, reached, defects, last), path = lax.scan(body, carry, (places, rows))
     path = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), watch(y0), path)
     moves = jax.tree.map(lambda a: jnp.diff(a, axis=0), path)
-    return coordinates.leave(y, reached), fine, path, moves
+    ended = coordinates.leave(y, reached)
+    if defects is None:
+        return Ended(ended, fine, path, moves, None, None)
+    if not method.reuses:
+        last = defects.ahead(coordinates, knots, y)
+    defects = defects.at(coordinates, knots[-1], y, last, jax.tree.map(lambda a: a[-1], table))
+    error, coarse = defects.bar.read(coordinates, reached, y, fine)
+    return Ended(ended, fine, path, moves, error, coarse | (steps < 4))
+
+
+def _first_and_last(dense: Any, y: Any, new: Any, width: Array) -> tuple[Any, Any]:
+    """Rates at a step's first and last evaluation."""
+    if "k" not in dense:
+        rate = jax.tree.map(lambda a, b: (b - a) / width, y, new)
+        return rate, rate
+    first = jax.tree.map(lambda k: k[0] / width, dense["k"])
+    return first, jax.tree.map(lambda k: k[-1] / width, dense["k"])
+
+
+def _order(solver: Any) -> int:
+    return (solver.order(None) or 1) if isinstance(solver, diffrax.AbstractERK) else 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import diffrax
 
-from densityguide.errors import require
-from densityguide.flows import Flow
-from densityguide.multistep import Adams
+from densityguide.checks import require
+from densityguide.flow.flow import Flow
+from densityguide.solve.adams import Adams
 
 __all__ = ["check", "default_solver", "solver_name", "solver_named"]
 
@@ -18,16 +18,18 @@ __all__ = ["check", "default_solver", "solver_name", "solver_named"]
 def default_solver(
     flow: Flow, noise_form: str | None = None, *, adaptive: bool = False, feedback: bool = False
 ) -> Any:
-    """What ``solver=None`` means; chosen by measurement, see ``benchmarks``.
+    """What ``solver=None`` means; chosen by measurement, see `studies.benchmarks`.
 
-    `Adams` on a fixed grid: of order 4, and of order 2 where its higher orders would need small
-    steps, which is under feedback and in up to 256 dimensions, where guidance may bend the flow
-    a lot. Bogacki-Shampine 3(2) if adaptive. Heun for Stratonovich and Euler for Ito SDEs.
+    `Adams` on a fixed grid: of order 4; of order 3 under feedback, which is taken implicitly; and
+    of order 2 in up to 256 dimensions, where guidance may bend the flow a lot. Bogacki-Shampine
+    3(2) if adaptive. Heun for Stratonovich and Euler for Ito SDEs.
     """
     if noise_form is None:
         if adaptive:
             return diffrax.Bosh3(scan_kind="bounded")
-        return Adams(2) if feedback or flow.is_small else Adams()
+        if feedback:
+            return Adams(3)
+        return Adams(2) if flow.is_small else Adams()
     if noise_form == "stratonovich":
         return diffrax.Heun(scan_kind="bounded")
     return diffrax.Euler()
@@ -82,6 +84,6 @@ def solver_named(name: str) -> Any:
 
 
 def solver_name(solver: Any) -> str:
-    """The name that `solver_named` knows it by."""
+    """The solver's name, as `solver_named` knows it."""
     name = type(solver).__name__.lower()
     return f"{name}{solver.order}" if isinstance(solver, Adams) else name

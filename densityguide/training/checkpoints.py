@@ -15,10 +15,9 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from densityguide import settings
 from densityguide.data import Dataset
-from densityguide.errors import StorageError
-from densityguide.locks import PART
+from densityguide.disk import atomic, settings
+from densityguide.disk.storage import StorageError
 from densityguide.training.config import Config, from_dict, to_dict
 
 __all__ = ["latest_step", "read_run", "require_same_data", "restore", "save", "write_config"]
@@ -45,8 +44,8 @@ def _held(state: Any) -> dict[str, Any]:
 
 
 def save(out: str | os.PathLike[str], state: Any) -> None:
-    """Write `state` under its step; replaces nothing, keeps the newest two. StorageError where
-    that fails; the checkpoints before stay."""
+    """Write `state` under its step and keep the newest two checkpoints. StorageError where that
+    fails; earlier checkpoints then stay."""
     step = int(state.step)
     with ExitStack() as stack, _silent():
         try:
@@ -70,13 +69,19 @@ def _silent() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()  # tasks that failed are logged as they go
+        gc.collect()  # failed tasks are logged when they are collected
         logging.disable(before)
+
+
+def _fixed(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a run keeps to its end, beside its network and its data."""
+    state = {key: config["optimiser"][key] for key in ("kind", "profiles")}
+    return {key: config[key] for key in ("seed", "loss", "flips", "start")} | {"optimiser": state}
 
 
 def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:
     """The newest checkpoint as a state shaped like `like`; ValueError for another network, data,
-    loss or seed."""
+    loss, seed or kind of optimiser."""
     step = latest_step(out)
     if step is None:
         raise FileNotFoundError(f"expected checkpoints in folder {out}, found none: train first")
@@ -94,8 +99,7 @@ def restore(out: str | os.PathLike[str], like: Any, config: Config) -> Any:
             f"expected loss.adapt as in the run in {out}, which has {adapt}, got "
             f"{config.loss.adapt}: restore it in the configuration or choose an empty folder"
         )
-    was, now = ({key: side[key] for key in ("seed", "loss")} for side in (to_dict(theirs), ours))
-    changed = settings.differences(was, now)
+    changed = settings.differences(_fixed(to_dict(theirs)), _fixed(ours))
     if changed:
         raise ValueError(
             f"expected the settings of the run in {out} ({'; '.join(changed)}): set them back, or "
@@ -145,12 +149,7 @@ def write_config(out: str | os.PathLike[str], config: Config, dataset: Dataset) 
             "heldout": len(dataset.heldout),
         },
     }
-    temporary = Path(out) / f".config.json{PART}"
-    try:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        temporary.replace(Path(out) / "config.json")
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(Path(out) / "config.json", json.dumps(record, indent=1) + "\n")
 
 
 def read_run(out: str | os.PathLike[str]) -> tuple[Config, dict[str, Any]]:

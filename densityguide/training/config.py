@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from densityguide import settings
+from densityguide.disk import settings
 
 __all__ = ["Config", "Loss", "Model", "Optimiser", "from_dict", "read", "to_dict"]
 
+RULES = ("adamw", "muon")
 KIND = "train"  # what `densityguide run` knows these configurations by
 EDM = ("data", "variance_exploding")  # what its preconditioning is made for
 
@@ -61,12 +63,16 @@ class Loss:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW with warm-up, constant phase and cosine decay to zero over the last `decay` steps.
+    """`kind` (adamw, muon) with warm-up, constant phase and cosine decay to zero over the last
+    `decay` steps; muon steps kernels by Muon and all else by AdamW (see `training.optimiser`).
 
-    The learning rate depends on `steps` only through the decay phase, so a run can be ended early,
-    and well annealed: stop it, set `steps` to (current step + n) and `decay` to n, resume.
+    Besides the average of decay `ema`, those of the decays `profiles` are kept, from which an
+    export can choose. The learning rate depends on `steps` only through the decay phase, so a run
+    can be ended early, and well annealed: stop it, set `steps` to (current step + n) and `decay` to
+    n, resume.
     """
 
+    kind: str = "adamw"
     steps: int = 10000
     batch: int = 32
     learning_rate: float = 6e-4
@@ -76,6 +82,7 @@ class Optimiser:
     b2: float = 0.99
     clip: float = 1.0
     ema: float = 0.999
+    profiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,9 @@ class Config:
 
     `data` is a name that `densityguide.data.load` knows, an npz file or a folder of pictures; those
     are cut to `shape` and kept in memory up to `memory` MiB. `preview` samples are drawn and
-    written as a picture with each checkpoint.
+    written as a picture with each checkpoint. With `flips`, half of the pictures are mirrored left
+    to right as they are seen. `start` is a file of this network's weights (safetensors) to begin
+    from; empty for fresh ones.
     """
 
     name: str
@@ -98,44 +107,38 @@ class Config:
     preview: int = 32
     shape: tuple[int, ...] = ()
     memory: float = 1024.0
+    flips: bool = False
+    start: str = ""
 
 
-def _check_values(config: Config) -> Config:
-    for section in (config, config.optimiser):
-        for key in ("steps", "batch", "checkpoint_steps", "log_steps", "learning_rate"):
-            value = getattr(section, key, 1)
-            if not value > 0:
-                raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
-    shares: dict[str, Optimiser | Loss] = {"ema": config.optimiser, "b2": config.optimiser}
-    shares |= {"proposal_share": config.loss, "weighting_share": config.loss}
-    shares |= {"label_drop": config.loss, "adapt": config.loss}
-    for key, table in shares.items():
-        value = getattr(table, key)
-        if not 0 <= value < 1:
-            raise ValueError(f"expected {key} in [0, 1), got {value}: set a share")
-    if not 0 <= config.seed < 2**32:
-        raise ValueError(f"expected seed in 0 .. {2**32 - 1}, got {config.seed}")
-    if config.optimiser.steps >= 2**31:
-        raise ValueError(f"expected steps below {2**31}, got {config.optimiser.steps}")
-    positive = {"learning_rate": config.optimiser, "clip": config.optimiser, "scale": config.loss}
-    for key, part in positive.items():
-        value = getattr(part, key)
-        if not 0 < value < math.inf:
-            raise ValueError(f"expected finite {key} > 0, got {value}: set a positive number")
-    for key in ("warmup", "decay"):
-        value = getattr(config.optimiser, key)
-        if value < 0:
-            raise ValueError(f"expected {key} >= 0, got {value}: set a number of steps")
-    steps, decay = config.optimiser.steps, config.optimiser.decay
-    if decay > steps:
+# The name of one folder, not hidden.
+PART = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,99}")
+LONGEST = 2**31 - 1  # steps
+MOST = {  # more than any machine can hold is a mistake
+    "optimiser.batch": 2**16,
+    "optimiser.warmup": LONGEST,
+    "optimiser.decay": LONGEST,
+    "checkpoint_steps": LONGEST,
+    "log_steps": LONGEST,
+    "preview": 2**12,
+    "memory": 2.0**40,
+}
+
+
+def _check_ends(config: Config) -> None:
+    if not PART.fullmatch(config.name):
         raise ValueError(
-            f"expected optimiser.decay up to optimiser.steps, got {decay} and {steps}: the rate "
-            f"would have fallen before the first step; set e.g. decay = {steps // 2}"
+            f"expected name as one part of a path of at most 100 letters, without / and a leading "
+            f"dot, got {config.name!r:.120}: it names the folder in runs/"
         )
-    for key in ("preview", "memory"):
-        value = getattr(config, key)
-        if not value >= 0:
-            raise ValueError(f"expected {key} >= 0, got {value}: set 0 for none")
+    for key, most in MOST.items():
+        table, _, last = key.rpartition(".")
+        value = getattr(config.optimiser if table else config, last)
+        if not value <= most:
+            raise ValueError(f"expected {key} up to {most}, got {value}")
+
+
+def _check_loss(config: Config) -> None:
     if config.loss.weighting not in ("quality", "likelihood"):
         raise ValueError(
             f"expected loss.weighting quality or likelihood, got {config.loss.weighting!r}"
@@ -160,6 +163,53 @@ def _check_values(config: Config) -> Config:
         raise ValueError(
             f"expected loss.centre near loss.log_snr = [{low}, {high}], got {config.loss.centre}"
         )
+
+
+def _check_values(config: Config) -> Config:
+    _check_ends(config)
+    for section in (config, config.optimiser):
+        for key in ("steps", "batch", "checkpoint_steps", "log_steps", "learning_rate"):
+            value = getattr(section, key, 1)
+            if not value > 0:
+                raise ValueError(f"expected {key} > 0, got {value}: set a positive number")
+    shares: dict[str, Optimiser | Loss] = {"ema": config.optimiser, "b2": config.optimiser}
+    shares |= {"proposal_share": config.loss, "weighting_share": config.loss}
+    shares |= {"label_drop": config.loss, "adapt": config.loss}
+    for key, table in shares.items():
+        value = getattr(table, key)
+        if not 0 <= value < 1:
+            raise ValueError(f"expected {key} in [0, 1), got {value}: set a share")
+    if config.optimiser.kind not in RULES:
+        raise ValueError(
+            f"expected optimiser.kind {' or '.join(RULES)}, got {config.optimiser.kind!r}"
+        )
+    for value in config.optimiser.profiles:
+        if not 0 <= value < 1:
+            raise ValueError(f"expected optimiser.profiles in [0, 1), got {value}: set shares")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"expected seed in 0 .. {2**32 - 1}, got {config.seed}")
+    if config.optimiser.steps >= 2**31:
+        raise ValueError(f"expected steps below {2**31}, got {config.optimiser.steps}")
+    positive = {"learning_rate": config.optimiser, "clip": config.optimiser, "scale": config.loss}
+    for key, part in positive.items():
+        value = getattr(part, key)
+        if not 0 < value < math.inf:
+            raise ValueError(f"expected finite {key} > 0, got {value}: set a positive number")
+    for key in ("warmup", "decay"):
+        value = getattr(config.optimiser, key)
+        if value < 0:
+            raise ValueError(f"expected {key} >= 0, got {value}: set a number of steps")
+    steps, decay = config.optimiser.steps, config.optimiser.decay
+    if decay > steps:
+        raise ValueError(
+            f"expected optimiser.decay up to optimiser.steps, got {decay} and {steps}: the rate "
+            f"would have fallen before the first step; set e.g. decay = {steps // 2}"
+        )
+    for key in ("preview", "memory"):
+        value = getattr(config, key)
+        if not value >= 0:
+            raise ValueError(f"expected {key} >= 0, got {value}: set 0 for none")
+    _check_loss(config)
     if not 0 <= config.optimiser.weight_decay < math.inf:
         raise ValueError(
             f"expected finite weight_decay >= 0, got {config.optimiser.weight_decay}: 0 is none"

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide.paths import Path
-from densityguide.predictions import check, convert
+from densityguide.flow.paths import Path
+from densityguide.flow.predictions import check, convert
 from densityguide.training.linear import fit_linear
 from densityguide.training.loss import clock_of, noised
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from densityguide import data
-from densityguide.calibration import calibrate
-from densityguide.divergence import exact, orthogonal
-from densityguide.errors import present
-from densityguide.locks import PART
+from densityguide.checks import present
+from densityguide.density.trace import exact, orthogonal
+from densityguide.disk import atomic
 from densityguide.models import card as cards
 from densityguide.models import weights
 from densityguide.models.build import build, size
 from densityguide.models.load import load, save_calibration
+from densityguide.steer.calibrate import calibrate
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
 from densityguide.training.loss import path_of
@@ -36,6 +35,16 @@ def averaged(run: str | os.PathLike[str]) -> tuple[Config, dict[str, Any], Train
     config, record = checkpoints.read_run(run)
     like = initial_state(config, tuple(record["data"]["shape"]))
     return config, record, checkpoints.restore(run, like, config)
+
+
+def _average(config: Config, state: TrainState, decay: float) -> Any:
+    """The moving average of this decay; ValueError where the run kept none."""
+    kept = dict(zip(config.optimiser.profiles, state.profiles, strict=True))
+    kept[config.optimiser.ema] = state.ema
+    if decay not in kept:
+        known = ", ".join(str(name) for name in sorted(kept))
+        raise ValueError(f"expected ema among the decays of the run, {known}, got {decay}")
+    return kept[decay]
 
 
 MOST = 2048
@@ -87,6 +96,27 @@ def figures(
     return out
 
 
+def _described(
+    config: Config, written: dict[str, Any], steps: int, command: str, ema: float
+) -> dict[str, Any]:
+    """What the card takes from the configuration."""
+    return {
+        "name": config.name,
+        "network": {"kind": config.model.kind, "fields": written["model"]["fields"]},
+        "path": config.loss.path,
+        "prediction": config.loss.prediction,
+        "log_snr": config.loss.log_snr,
+        "training": {
+            **({"command": command} if command else {}),
+            "steps": steps,
+            "batch": config.optimiser.batch,
+            "ema": ema,
+            "annealed": steps >= config.optimiser.steps,
+            "config": written,
+        },
+    }
+
+
 def export(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -97,44 +127,37 @@ def export(
     samples: int = 64,
     calibration: int = 64,
     font: str | os.PathLike[str] | None = None,
+    ema: float | None = None,
 ) -> cards.Card:
     """Write weights.safetensors, card.json and calibration.safetensors from the newest
     checkpoint of `run` (no calibration if its count of samples is 0). The card holds the whole
-    configuration, and the `command` of the training if it is given.
+    configuration, and the `command` of the training if it is given. `ema` is the decay of the
+    average to export, `optimiser.ema` or one of `optimiser.profiles`; by default the former.
 
     The figures are those of the stored (rounded) weights. ValueError when the data set on this
-    machine is not the one the run was trained on.
+    machine is not the one the run was trained on, or the run kept no such average.
     """
     config, record, state = averaged(run)
+    chosen = config.optimiser.ema if ema is None else ema
+    average = _average(config, state, chosen)
     dataset = load_data(config, font)
     checkpoints.require_same_data(record, dataset)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    # A model is whole or not there: an export takes minutes.
-    with tempfile.TemporaryDirectory(dir=out, prefix=".", suffix=PART) as name:
-        place = Path(name)
-        digest = weights.write(place / "weights.safetensors", state.ema, storage)
-        params = weights.read(place / "weights.safetensors", digest)
-        settings = config.optimiser
+    # An export takes minutes: an interrupted one must not leave half a model.
+    weights_file, calibration_file = "weights.safetensors", "calibration.safetensors"
+    # The card vouches for the other files, so it is written last.
+    with atomic.place(out, weights_file, calibration_file, "card.json") as place:
+        digest = weights.write(place / weights_file, average, storage)
+        params = weights.read(place / weights_file, digest)
         told = "with classes" if config.model.fields.get("classes") else "unconditional"
         card = cards.Card(
-            name=config.name,
+            **_described(config, record["config"], int(state.step), command, chosen),
             description=description or f"Denoising network, {told}, trained on {dataset.name}.",
-            network={"kind": config.model.kind, "fields": record["config"]["model"]["fields"]},
-            parameters=size(params),
             shape=dataset.shape,
-            path=config.loss.path,
-            prediction=config.loss.prediction,
-            log_snr=config.loss.log_snr,
             transform={"kind": TRANSFORM if dataset.levels else "none", "levels": dataset.levels},
             data=record["data"],
-            training={
-                **({"command": command} if command else {}),
-                "steps": int(state.step),
-                "batch": settings.batch,
-                "annealed": int(state.step) >= settings.steps,
-                "config": record["config"],
-            },
+            parameters=size(params),
             storage=storage,
             sha256=digest,
             evaluation=figures(config, params, dataset, jax.random.key(config.seed), samples),
@@ -146,8 +169,5 @@ def export(
             trace = exact() if flow.is_small else orthogonal(2)
             flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
             save_calibration(place, present(flow.calibration))
-        (out / "calibration.safetensors").unlink(missing_ok=True)  # of other weights
-        # The card vouches for the others, and is last.
-        for file in (*place.glob("*.safetensors"), place / "card.json"):
-            file.replace(out / file.name)
+        (out / calibration_file).unlink(missing_ok=True)  # an old one is of other weights
     return card

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from densityguide import clocks, paths
+from densityguide.flow import clocks, paths
 from densityguide.training.config import Loss
 from densityguide.training.importance import Adapted, Histogram
 from densityguide.training.noise_levels import NoiseLevels

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import data, paths, predictions
+from densityguide import data
 from densityguide.data import pictures
+from densityguide.flow import paths, predictions
 from densityguide.models.build import build
 from densityguide.training.config import Config
 from densityguide.training.loss import clock_of, path_of
@@ -88,8 +89,8 @@ def picture(
     file: str | os.PathLike[str], config: Config, params: Any, dataset: data.Dataset
 ) -> None:
     """Write samples as PNG: the same latents at each call, so that one sees them become clear; with
-    classes, one class a column, the last column without. Nothing for data that cannot be shown, or
-    with `config.preview` 0."""
+    classes, one class a column, the last column without. Nothing is written for data that cannot be
+    shown, or with `config.preview` 0."""
     transform = dataset.transform
     shown = dataset.shape == (2,) if transform is None else dataset.shape[-1] in (1, 3)
     if not (config.preview and shown):

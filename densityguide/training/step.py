@@ -21,17 +21,19 @@ from densityguide.training.importance import Adapted, fresh
 from densityguide.training.loss import draws_of, levels, weighted_errors
 from densityguide.training.optimiser import moving_average, optimiser
 
-__all__ = ["TrainState", "indices", "initial_state", "update"]
+__all__ = ["TrainState", "begun_from", "flipped", "indices", "initial_state", "update"]
 
 
 class TrainState(NamedTuple):
-    """Everything a step changes; `histogram` is empty unless the proposal learns."""
+    """Everything a step changes; `histogram` is empty unless the proposal learns, `profiles` holds
+    the averages of further decays."""
 
     step: jax.Array
     params: Any
     ema: Any
     moments: Any
     histogram: Any = ()
+    profiles: Any = ()
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -42,7 +44,31 @@ def initial_state(config: Config, shape: tuple[int, ...]) -> TrainState:
     copy = jax.tree.map(jnp.copy, params)
     moments = optimiser(config.optimiser).init(params)
     histogram = fresh() if config.loss.adapt else ()
-    return TrainState(jnp.zeros((), jnp.int32), params, copy, moments, histogram)
+    profiles = tuple(jax.tree.map(jnp.copy, params) for _ in config.optimiser.profiles)
+    return TrainState(jnp.zeros((), jnp.int32), params, copy, moments, histogram, profiles)
+
+
+def begun_from(state: TrainState, weights: Any) -> TrainState:
+    """Step 0 with these weights in place of fresh ones; ValueError for those of another network."""
+
+    def shapes(tree: Any) -> Any:
+        return jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)]
+
+    if shapes(weights) != shapes(state.params):
+        raise ValueError(
+            "expected in start the weights of the network in [model], got those of another: "
+            "change either"
+        )
+    params, ema, *profiles = (
+        jax.tree.map(jnp.array, weights) for _ in range(2 + len(state.profiles))
+    )
+    return state._replace(params=params, ema=ema, profiles=tuple(profiles))
+
+
+def flipped(images: jax.Array, key: jax.Array) -> jax.Array:
+    """Images [B, H, W, C], each mirrored left to right with probability 1/2."""
+    mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -95,6 +121,8 @@ def update(
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), 2), step)
     key_data, key_loss = jax.random.split(key)
     x0 = data.Dequantise(grey)(images, key_data) if grey else images
+    if config.flips:
+        x0 = flipped(x0, jax.random.fold_in(key, 2))
     histogram = state.histogram or None
     draws = draws_of(key_loss, x0, config.loss, labels, histogram)
 
@@ -111,8 +139,13 @@ def update(
     change, moments = optimiser(settings).update(gradient, state.moments, state.params)
     params = optax.apply_updates(state.params, change)
     ema = moving_average(state.ema, params, step, settings.ema)
+    profiles = tuple(
+        moving_average(average, params, step, decay)
+        for average, decay in zip(state.profiles, settings.profiles, strict=True)
+    )
     proposal, _ = levels(config.loss, histogram)
     if isinstance(proposal, Adapted):
         histogram = proposal.learn(draws.log_snr, losses)
     metrics = {"loss": loss, "gradient": optax.tree.norm(gradient)}
-    return TrainState(step + 1, params, ema, moments, histogram or ()), metrics
+    state = TrainState(step + 1, params, ema, moments, histogram or (), profiles)
+    return state, metrics

@@ -16,8 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import data, locks, parallel
+from densityguide import data, parallel
 from densityguide.data.stream import ahead
+from densityguide.disk import locks
+from densityguide.disk.interrupts import Stop
+from densityguide.models import weights
 from densityguide.models.build import size
 from densityguide.training import checkpoints
 from densityguide.training.config import Config
@@ -25,8 +28,7 @@ from densityguide.training.loss import check
 from densityguide.training.optimiser import learning_rate
 from densityguide.training.preview import picture
 from densityguide.training.progress import shown
-from densityguide.training.step import TrainState, indices, initial_state, update
-from densityguide.training.stop import Stop
+from densityguide.training.step import TrainState, begun_from, indices, initial_state, update
 
 __all__ = ["load_data", "train"]
 
@@ -105,15 +107,22 @@ def train(
     lines of the log.
 
     Each of `devices` (default: all local ones) takes an equal share of the batch. Batch and noise
-    do not depend on their number, and a run may be resumed on another. ValueError when `out` holds
-    a run and `resume` is false, a run of another network or loss or on other data, one that another
-    process is at work on, when the batch cannot be shared equally, or when loss or weights are no
-    longer finite; StorageError where a checkpoint cannot be written.
+    do not depend on their number, and a run may be resumed on another number.
+
+    Raises:
+        ValueError: `out` holds a run and `resume` is false, a run of another network, loss or data,
+            or one that another process is at work on; the batch cannot be shared equally; or loss
+            or weights are no longer finite.
+        StorageError: a checkpoint cannot be written.
     """
     out, devices = Path(out), _checked(devices, config.optimiser.batch)
     check(config.loss)
     dataset = load_data(config, font)
     labels = _labels(config, dataset)
+    if config.flips and len(dataset.shape) != 3:
+        raise ValueError(
+            f"expected pictures for flips, {config.data} has points: set flips = false"
+        )
     state = initial_state(config, dataset.shape)
     with ExitStack() as stack:
         stack.enter_context(locks.held(out))
@@ -162,7 +171,7 @@ def train(
                 picture(out / "samples" / f"{done:08d}.png", config, alone.ema, dataset)
                 if callback is not None:
                     callback(alone)
-            if last:  # a signal that came since then is for the next step, which saves
+            if last:  # a signal that came since is left to the next step, which saves
                 break
     return jax.device_put(state, devices[0])
 
@@ -177,6 +186,8 @@ def _begun(
     if saved is not None:
         state = checkpoints.restore(out, state, config)
         checkpoints.require_same_data(checkpoints.read_run(out)[1], dataset)
+    elif config.start:
+        state = begun_from(state, weights.read(config.start))
     checkpoints.write_config(out, config, dataset)
     return state
 

@@ -1,4 +1,4 @@
-"""The network alone: finite, repeatable, precise and smooth."""
+"""The network alone: finite, repeatable, precise, aware of time and smooth."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from densityguide.flows import Flow
+from densityguide.checks import present
+from densityguide.flow.build import GaussianField
+from densityguide.verify.case import Case
 from densityguide.verify.result import Check
+from densityguide.verify.wirings import outputs, score
 
-__all__ = ["finite", "kinks", "precision", "repeatable"]
+__all__ = ["finite", "kinks", "precision", "repeatable", "uses_time"]
 
-
-def finite(flow: Flow, key: Array, count: int) -> Check:
-    @jax.jit
-    def outputs_at(flow: Flow, key: Array) -> tuple[Array, Array]:
-        times = jnp.linspace(*flow.interval, 9)
-
-        def outputs(key: Array) -> Array:
-            x = flow.prior.sample(key)
-            out = jax.lax.map(lambda t: flow.field(flow.params, x * _scale(flow, t), t), times)
-            fine = [jnp.all(jnp.isfinite(a), axis=range(1, a.ndim)) for a in jax.tree.leaves(out)]
-            return jnp.all(jnp.stack(fine), axis=0)
-
-        return times, jnp.all(jax.lax.map(outputs, jax.random.split(key, min(count, 8))), axis=0)
-
-    times, fine = outputs_at(flow, key)
-    bad = np.asarray(times)[~np.asarray(fine)]
-    seen = f"inf or nan at t = {bad[0]:.3g}" if bad.size else "finite at 9 times"
-    hint = "the interval leaves the range the model can take: narrow it" if bad.size else ""
-    return Check("finite outputs", not bad.size, seen, "finite", hint)
+FEW = 8  # states
 
 
-def _scale(flow: Flow, t: Array) -> Array:
-    """Typical size of the state relative to the prior's, for unit-variance data."""
-    if flow.path is None:
-        return jnp.ones(())
-    size = jnp.hypot(flow.path.alpha(t), flow.path.sigma(t))
-    return size / flow.path.sigma(flow.interval[0])
+def finite(case: Case) -> Check:
+    """Outputs and scores at nine times, at states of about the size they have there."""
+    flow = case.flow
+    times = jnp.linspace(*flow.interval, 9)
+    x = case.latents[:FEW]
+
+    def at(t: Array) -> Array:
+        if flow.path is None:
+            return outputs(flow, x, t)
+        size = jnp.hypot(flow.path.alpha(t), flow.path.sigma(t))
+        return score(flow, case.wiring, x * size / flow.path.sigma(flow.interval[0]), t)
+
+    bad = [float(t) for t in times if not bool(jnp.all(jnp.isfinite(at(t))))]
+    seen = f"inf or nan at t = {bad[0]:.3g}" if bad else "finite at 9 times"
+    hint = "the interval leaves the range the model can take: narrow it" if bad else ""
+    return Check("finite outputs", not bad, seen, "finite", hint)
 
 
-def repeatable(flow: Flow, key: Array) -> Check:
-    @jax.jit
-    def twice(flow: Flow, key: Array) -> tuple[Array, Array]:
-        # Traced twice: randomness drawn while tracing shows as a difference.
-        x = flow.prior.sample(key)
-        first, second = (flow.field(flow.params, x, flow.interval[0])[0] for _ in range(2))
-        return first, second
+def repeatable(case: Case) -> Check:
+    """Run twice, and traced twice: randomness drawn while tracing is a constant of the program."""
+    flow, x = case.flow, case.latents[:FEW]
+    t = flow.interval[0]
 
-    first, second = twice(flow, key)
-    same = bool(jnp.all((first == second) | ~jnp.isfinite(first)))
+    def program() -> tuple[str, list[Array]]:
+        # A function of its own each time: jax keeps what it has traced.
+        traced = jax.make_jaxpr(lambda x: flow.field(flow.params, x, t)[0])(x[0])
+        return str(traced.jaxpr), traced.consts
+
+    (one, first), (other, second) = program(), program()
+    same = one == other and all(map(np.array_equal, first, second))
+    clock = case.wiring.clock(t) if flow.path is not None else t
+    once, again = outputs(flow, x, clock), outputs(flow, x, clock)
+    same &= bool(jnp.array_equal(once, again, equal_nan=True))
     hint = "" if same else "the network is random: switch dropout and other noise off (eval mode)"
     return Check("repeatable", same, "same twice" if same else "differs", "same twice", hint)
 
 
-def precision(flow: Flow) -> Check:
-    field = flow.field
+def precision(case: Case) -> Check:
+    flow, field = case.flow, case.flow.field
     apply = getattr(field, "apply", None) or getattr(field, "velocity", None)
     seen = "float32 or better"
     if apply is not None:
@@ -70,10 +70,33 @@ def precision(flow: Flow) -> Check:
     return Check("precision", fine, seen, "float32 or better", hint)
 
 
-def kinks(flow: Flow, key: Array) -> Check:
-    """Second derivatives along a segment must add up to the change of the first."""
+def uses_time(case: Case) -> Check:
+    """The same states at five times. A network that sees the noise level in the picture may do
+    without a time: then its denoising passes."""
+    flow, name, expected = case.flow, "time is used", "outputs that change with it"
+    if not isinstance(flow.field, GaussianField):
+        return Check(name, None, "left out: any velocity may be constant", "", "")
+    times = [case.wiring.clock(t) for t in jnp.linspace(*flow.interval, 5)]
+    x = case.latents[:FEW] / present(flow.path).sigma(flow.interval[0])
+    found = jnp.stack([outputs(flow, x, t) for t in times])
+    part = float(jnp.std(found, axis=0).max() / (jnp.sqrt(jnp.mean(found**2)) + 1e-20))
+    seen = f"{part:.1%} of the output"
+    if part > 1e-5:
+        return Check(name, True, seen, expected, "")
+    hint = "the network returns the same at all times"
+    if case.denoising.passed:
+        return Check(name, None, seen, expected, f"{hint}, and denoises every level all the same")
+    hint += ": is t passed on, and were the weights of its time embedding loaded?"
+    return Check(name, False, seen, expected, hint)
+
+
+def kinks(case: Case) -> Check:
+    """Second derivatives along a segment must add up to the change of the first.
+
+    No mistake of wiring: a network with kinks is noted, for what it cannot be used for.
+    """
+    flow = case.flow
     t = 0.5 * (flow.interval[0] + flow.interval[1])
-    keys = jax.random.split(key, 8)
     size = 1.0 if flow.path is None else jnp.hypot(flow.path.alpha(t), flow.path.sigma(t))
 
     @jax.jit
@@ -87,25 +110,24 @@ def kinks(flow: Flow, key: Array) -> Check:
             along = lambda tau: flow.field(flow.params, x + tau * d, t)[0]  # noqa: E731
             return jax.jvp(along, (tau,), (jnp.ones_like(tau),))[1]
 
-        def curve(tau: Array) -> Array:
-            return jax.jvp(slope, (tau,), (jnp.ones_like(tau),))[1]
+        def both(tau: Array) -> tuple[Array, Array]:
+            return jax.jvp(slope, (tau,), (jnp.ones_like(tau),))
 
-        n = 32
-        middles = (jnp.arange(n) + 0.5) / n
-        total = jax.lax.map(curve, middles)
-        first = slope(jnp.zeros(()))
-        change = slope(jnp.ones(())) - first
-        off = jnp.mean(total, axis=0) - change
+        # One program for the ends, of which the slopes count, and the middles, of which the curves.
+        n = 16
+        slopes, curves = jax.lax.map(both, jnp.append(jnp.arange(n) + 0.5, jnp.asarray([0, n])) / n)
+        first, change = slopes[n], slopes[n + 1] - slopes[n]
+        off = jnp.mean(curves[:n], axis=0) - change
         return jnp.sum(off**2), jnp.sum(change**2), jnp.sum(first**2)
 
-    off, change, first = (jnp.sum(parts) for parts in mismatch(keys))
+    off, change, first = (jnp.sum(parts) for parts in mismatch(jax.random.split(case.keys[2], 4)))
     # Of a linear field, as a Gaussian's, the curvature is rounding: less than 1% counts as none.
     part = float(jnp.sqrt(off / jnp.maximum(change, 1e-4 * first + 1e-20)))
-    fine = part < 0.2
-    hint = ""
-    if not fine:
-        hint = (
-            "the network has kinks (ReLU or max-pooling): its traces are right, but alignment "
-            "without the score and other second-order results are not; use SiLU or GELU"
-        )
-    return Check("smooth (no kinks)", fine, f"{part:.1%} of curvature lost", "< 20%", hint)
+    name, seen, expected = "smooth (no kinks)", f"{part:.1%} of curvature lost", "< 20%"
+    if part < 0.2:
+        return Check(name, True, seen, expected, "")
+    hint = (
+        "the network has kinks (ReLU or max-pooling): its log p is right, but alignment without "
+        "the score, geodesics and other second-order results are not; use SiLU or GELU"
+    )
+    return Check(name, None, seen, expected, hint)

@@ -2,138 +2,175 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from densityguide import rewiring
-from densityguide.errors import present
-from densityguide.flows import Flow
-from densityguide.sampling import sample
+from densityguide.checks import present
+from densityguide.flow import predictions
+from densityguide.flow.build import GaussianField
+from densityguide.verify import candidates as rewiring
+from densityguide.verify.case import Case
+from densityguide.verify.denoising import errors, gain, within
 from densityguide.verify.result import Check
+from densityguide.verify.wirings import score
 
-__all__ = ["UNEXPLAINED", "gaussian_path", "generate", "noise_end"]
+__all__ = ["UNEXPLAINED", "clock", "denoising", "direction", "noise_end", "pure_noise"]
 
-LEVELS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0)
 UNEXPLAINED = "no single change of prediction, sign, clock, path or input scale explains it"
+SHIFTS = (-2.0, -1.0, 1.0, 2.0)  # of log-SNR
+FAR = 1e3  # samples beyond are of no wiring
+DRIFT = 0.05  # of the noise: what the mean may be at the noise end
 
 
-def generate(flow: Flow, key: Array, count: int, steps: int) -> Array:
-    def one(key: Array) -> Array:
-        return sample(flow, flow.prior.sample(key), divergence=None, steps=steps).x
-
-    return jax.jit(jax.vmap(one))(jax.random.split(key, count))
-
-
-def _denoising(flow: Flow, key: Array, data: Array, levels: tuple[float, ...]) -> np.ndarray:
-    """Excess of the denoising error over the best isotropic linear denoiser's, per level."""
-    centre = jnp.mean(data, axis=0)
-    variance = jnp.mean((data - centre) ** 2)
-    path = present(flow.path)
-
-    @jax.jit
-    def errors(flow: Flow, key: Array) -> Array:
-        def level(t: Array, key: Array) -> Array:
-            alpha, sigma = path.alpha(t), path.sigma(t)
-
-            def one(x0: Array, key: Array) -> Array:
-                eps = jax.random.normal(key, x0.shape, x0.dtype)
-                score = present(flow.field(flow.params, alpha * x0 + sigma * eps, t)[1])
-                return jnp.mean((-sigma * score - eps) ** 2)
-
-            error = jnp.mean(jax.vmap(one)(data, jax.random.split(key, data.shape[0])))
-            return error / (alpha**2 * variance / (alpha**2 * variance + sigma**2))
-
-        times = jnp.asarray(levels, data.dtype)
-        return jax.vmap(level)(times, jax.random.split(key, len(levels)))
-
-    ratio = np.asarray(errors(flow, key), np.float64)
-    return np.where(np.isfinite(ratio), ratio, np.inf)
+def denoising(case: Case) -> Check:
+    found, source = case.denoising, "data" if case.data is not None else "own samples"
+    worst, fine = found.worst, case.usable and found.passed
+    ratio, allowed = (a[worst] / found.linear[worst] for a in (found.error, found.allowed))
+    seen = f"{ratio:.3g} x linear at log-SNR {found.levels[worst]:g}"
+    hint = "" if fine else _name_mistake(case)
+    return Check(f"denoising ({source})", fine, seen, f"<= {allowed:.3g}", hint)
 
 
-def gaussian_path(
-    flow: Flow, key: Array, data: Array | None, drawn: Array, count: int, steps: int
-) -> list[Check]:
-    start, stop = (float(end) for end in flow.interval)
-    levels = tuple(level for level in LEVELS if start < level < stop) or (0.5 * (start + stop),)
-    basis = drawn if data is None else data
-    # A little slack: the levels' errors are averages over few samples.
-    allowed = 1.0 + 3.0 / np.sqrt(basis.shape[0] * flow.size) + 0.05
-    usable = bool(jnp.all(jnp.isfinite(basis)))
-    ratio = _denoising(flow, key, basis, levels) if usable else np.full(len(levels), np.inf)
-    fine = bool(np.all(ratio <= allowed))
-    source = "data" if data is not None else "own samples"
-    worst = int(np.argmax(ratio))
-    hint = "" if fine else _name_mistake(flow, key, data, levels, allowed, count, steps)
-    checks = [
-        Check(
-            f"denoising ({source})",
-            fine,
-            f"{ratio[worst]:.3g} x linear at log-SNR {levels[worst]:g}",
-            f"<= {allowed:.2f}",
-            hint,
-        )
-    ]
-
-    @jax.jit
-    def regress(flow: Flow, key: Array) -> Array:
-        variance = present(flow.path).sigma(flow.interval[0]) ** 2
-        x = jax.vmap(flow.prior.sample)(jax.random.split(key, count))
-        score = jax.vmap(lambda x: flow.field(flow.params, x, flow.interval[0])[1])(x)
-        return -variance * jnp.sum(score * x) / jnp.sum(x**2)
-
-    slope = float(regress(flow, key))
-    near = abs(slope - 1.0) < 0.1
-    if near or not fine:
-        advice = ""  # the denoising check names it better
-    elif slope < -0.5:
-        advice = "the score points away from the origin in pure noise: its sign is wrong"
-    else:
-        advice = "pure noise is not recognised: check the noise end of log_snr= and the prior"
-    seen = f"{slope:.3f}"
-    checks.append(Check("score of pure noise", near, seen, "-x / sigma^2 (1.000)", advice))
-    return checks
-
-
-def _name_mistake(
-    flow: Flow,
-    key: Array,
-    data: Array | None,
-    levels: tuple[float, ...],
-    allowed: float,
-    count: int,
-    steps: int,
-) -> str:
+def _name_mistake(case: Case) -> str:
+    """The sentence of the change that makes the denoising pass, of several the best."""
+    scaled = None if case.data is None else rewiring.rescaled(case.data, case.drawn)
+    if scaled is not None and case.judged(case.wiring, scaled[0]).passed:
+        return f"the data seem to be on another scale than the model's: pass {scaled[1]}"
+    if not isinstance(case.flow.field, GaussianField):
+        return _unexplained(case)
     best, advice = np.inf, ""
-    for candidate in rewiring.candidates(flow):
-        basis = data
+    for wiring in rewiring.candidates(case.wiring, case.flow.shape):
+        basis = case.data
         if basis is None:
-            basis = generate(candidate.flow, key, min(count, 32), steps)
-            if not bool(jnp.all(jnp.isfinite(basis))) or float(jnp.max(jnp.abs(basis))) > 1e3:
+            basis = case.drawn_as(wiring, 16)
+            if not bool(jnp.all(jnp.abs(basis) < FAR)):  # nan as well
                 continue
-        ratio = _denoising(candidate.flow, key, basis, levels)
-        score = float(np.mean(np.log(np.maximum(ratio, 1e-6))))
+        found = case.judged(wiring, basis)
         # Of equivalent wirings, the first: rounding decides nothing.
-        if np.all(ratio <= allowed) and score < best - 1e-3:
-            best, advice = score, candidate.advice
-    if advice:
-        return advice
-    what = "" if data is not None else " (pass data= for a sharper test)"
+        if found.passed and found.merit < best - 1e-3:
+            best, advice = found.merit, wiring.advice
+    return advice or _unexplained(case)
+
+
+def _unexplained(case: Case) -> str:
+    what = "" if case.data is not None else " (pass data= for a sharper test)"
     return f"{UNEXPLAINED}: check the weights, the data's scale and the order of the axes{what}"
 
 
-def noise_end(flow: Flow, data: Array) -> Check:
-    """How much signal is left where the prior takes over."""
-    variance = jnp.mean(jnp.sum((data) ** 2, axis=tuple(range(1, data.ndim)))) / flow.size
-    left = float(jnp.exp(flow.interval[0]) * variance)
-    # Divergence between the prior and the true marginal is about D left^2 / 4 nats.
-    nats = 0.25 * flow.size * left**2
-    fine = nats < 0.1
-    hint = ""
-    if not fine:
+def pure_noise(case: Case) -> Check:
+    """At the noise end the score is that of the prior, ``-x / sigma^2``."""
+    flow = case.flow
+    start = flow.interval[0]
+    found = score(flow, case.wiring, case.latents, start)
+    variance = present(flow.path).sigma(start) ** 2
+    slope = float(-variance * jnp.sum(found * case.latents) / jnp.sum(case.latents**2))
+    near = abs(slope - 1.0) < 0.1
+    advice = ""
+    if slope < -0.5:
+        advice = "the score points away from the origin in pure noise: its sign is wrong"
+    elif not near:
+        advice = "pure noise is not recognised: check the noise end of log_snr= and the prior"
+    seen = f"{slope:.3f}"
+    return Check("score of pure noise", near, seen, "-x / sigma^2 (1.000)", advice)
+
+
+def clock(case: Case) -> Check:
+    """A network denoises best when told the noise level that there is: others are tried."""
+    flow, name, expected = case.flow, "clock fits the noise", "no better elsewhere"
+    if not isinstance(flow.field, GaussianField):
+        return Check(name, None, "left out: no network with a clock", "", "")
+    if not case.usable or not case.denoising.passed:
+        return Check(name, None, "left out: denoising failed", "", "")
+    levels = within(flow, (0.0, 2.0, 4.0))
+    data, noise = case.basis[:32], case.noise[:32]
+    right = errors(flow, case.wiring, data, noise, levels)
+    tried = [errors(flow, case.wiring, data, noise, levels, shift=s) for s in SHIFTS]
+    gains = [gain(right, each) for each in tried]
+    best = max(range(len(SHIFTS)), key=lambda i: gains[i][0])
+    part, doubt = gains[best]
+    seen = f"{100 * part:+.0f} % at log-SNR {SHIFTS[best]:+g}"
+    if part < 0.1 or part < 4.0 * doubt:
+        return Check(name, True, seen, expected, "")
+    better = _better_clock(case, right, levels, part)
+    hint = better or (
+        f"the network denoises {part:.0%} better when told a log-SNR {SHIFTS[best]:+g} away from "
+        "what it gets: check the betas or the schedule behind clock="
+    )
+    return Check(name, False, seen, expected, hint)
+
+
+def _better_clock(case: Case, right: np.ndarray, levels: tuple[float, ...], part: float) -> str:
+    """The advice of a known clock that gains as much as a shift does."""
+    best, advice = 0.8 * part, ""
+    for wiring in rewiring.candidates(case.wiring, case.flow.shape):
+        if wiring.clock == case.wiring.clock or wiring.kind == predictions.VELOCITY:
+            continue
+        found, _ = gain(right, errors(case.flow, wiring, case.basis[:32], case.noise[:32], levels))
+        if found > best + 1e-3:
+            best, advice = found, wiring.advice
+    return advice
+
+
+def direction(case: Case) -> Check:
+    """A velocity read backwards swaps data and noise. Where both are alike, as for a Gaussian, that
+    is a right flow of samples of spread 1 / s, and denoises well: only the spread tells."""
+    name, expected = "direction of time", "samples no wider than noise"
+    if case.data is not None or case.wiring.kind != predictions.VELOCITY or not case.usable:
+        why = "denoising on data tells" if case.data is not None else "a velocity alone is in doubt"
+        return Check(name, None, f"left out: {why}", "", "")
+    spread = float(jnp.std(case.drawn))
+    seen = f"samples of std {spread:.3g}"
+    if spread < 1.2 or not case.denoising.passed:
+        return Check(name, True if spread < 1.2 else None, seen, expected, "")
+    turned = _turned(case)
+    if turned is None:
+        return Check(name, True, seen, expected, "")
+    hint = (
+        f"the velocity's clock seems to run the wrong way round: reversed, the network fits as "
+        f"well and its samples have std {turned:.2g}, not {spread:.2g}; swap clocks.flow_time and "
+        "clocks.reversed_flow_time, or pass data= to tell"
+    )
+    return Check(name, False, seen, expected, hint)
+
+
+def _turned(case: Case) -> float | None:
+    """The spread of the samples with the clock reversed, if that is narrower and denoises too."""
+    for wiring in rewiring.candidates(case.wiring, case.flow.shape):
+        if "run the other way" in wiring.advice or "reversed" in wiring.advice:
+            drawn = case.drawn_as(wiring, 16)
+            narrow = bool(jnp.all(jnp.abs(drawn) < FAR)) and float(jnp.std(drawn)) < 1.0
+            if narrow and case.judged(wiring, drawn).passed:
+                return float(jnp.std(drawn))
+    return None
+
+
+def noise_end(case: Case) -> Check:
+    """How much signal is left where the prior takes over: nats of KL(p_T, prior), from the mean
+    ``snr |m|^2 / 2`` and from the spread ``snr^2 D v^2 / 4``."""
+    name, start = "noise end of the range", float(case.flow.interval[0])
+    mean, basis = jnp.mean(case.basis, axis=0), case.basis
+    far = float(jnp.sqrt(jnp.mean(mean**2)))
+    variance = float(jnp.mean((basis - mean) ** 2))
+    snr, size = float(np.exp(start)), case.flow.size
+    nats = 0.5 * snr * size * far**2 + 0.25 * size * (snr * variance) ** 2
+    most = max(0.1, 1e-4 * size)
+    drift = float(np.sqrt(snr)) * far
+    seen, expected = f"{nats:.2g} nats ignored", f"< {most:.2g}"
+    if nats < most and drift < DRIFT:
+        return Check(name, True, seen, expected, "")
+    if nats < most:
+        seen, expected = f"mean {drift:.2g} of the noise", f"< {DRIFT:g}"
+    centre, std = float(jnp.mean(basis)), float(jnp.std(basis))
+    if max(abs(centre), std) > 2.0:
+        lower = min(start, 2.0 * float(np.log(0.02 / max(far, variance**0.5))))
+        hint = (
+            f"the data are not standardised (mean {centre:.3g}, std {std:.3g}), and the prior "
+            "starts around zero: train on (x - mean) / std and add D log(1 / std) to log p, or "
+            f"start log_snr= at {lower:.0f} or lower"
+        )
+    else:
         hint = (
             f"the prior ignores signal worth {nats:.2g} nats: start log_snr= lower than "
-            f"{float(flow.interval[0]):g}, as the model was trained"
+            f"{start:g}, as the model was trained"
         )
-    return Check("noise end of the range", fine, f"{nats:.2g} nats ignored", "< 0.1", hint)
+    return Check(name, False, seen, expected, hint)

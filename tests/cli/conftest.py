@@ -51,7 +51,7 @@ def unoptimised():
 @pytest.fixture
 def run(capfd, tmp_path, monkeypatch, cache_folder):
     """``run("sample", "--count", 3) -> Outcome``, in an empty working folder."""
-    from densityguide.cli import main
+    from densityguide.app.cli import main
 
     monkeypatch.chdir(tmp_path)
 

@@ -9,6 +9,7 @@ pytestmark = pytest.mark.usefixtures("unoptimised")
 OPTIONS = ("--model", "world:mixture", "--count", "9", "--q", "0.4,0.5", "--steps", "6")
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_sample(run):
     cost = json.loads(run("cost", *OPTIONS, "--json").out)
     report = json.loads(run("sample", *OPTIONS, "--json").out)

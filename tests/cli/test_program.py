@@ -1,5 +1,6 @@
 """The program itself: help, version, pipes, Ctrl-C."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,10 +10,24 @@ import time
 import pytest
 
 import densityguide
-from densityguide.cli import app
-from densityguide.commands.progress import bar
+from densityguide import models
+from densityguide.app.cli import app
+from densityguide.app.cli.options import SHIPPED
+from densityguide.app.commands.progress import bar
 
-COMMANDS = ("sample", "density", "align", "verify", "cost", "run", "train", "export", "data")
+COMMANDS = (
+    "models",
+    "sample",
+    "density",
+    "show",
+    "align",
+    "verify",
+    "cost",
+    "run",
+    "train",
+    "export",
+    "data",
+)
 MODULE = (sys.executable, "-m", "densityguide")
 
 
@@ -115,3 +130,76 @@ def test_interrupt_writes_nothing(tmp_path, cache_folder, command):
     assert process.returncode == 130
     assert (out, err) == ("", "interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == ["points.npy"]
+
+
+def test_models_are_listed(run):
+    report = json.loads(run("models", "--json").out)
+    names = [row["name"] for row in report["models"]]
+    assert names == models.names()
+    assert set(names) == set(SHIPPED)
+    assert report["worlds"] == ["world:gaussian", "world:mixture"]
+    text = run("models").out
+    for row in report["models"]:
+        assert row["name"] in text
+        assert f"{row['parameters']:,}" in text
+    help_text = " ".join(run("sample", "--help").out.split())
+    for name in names:
+        assert name in help_text
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_examples_can_be_run(run, tmp_path, command):
+    from densityguide import training
+    from densityguide.app.jobs import config
+
+    text = run(command, "--example").out
+    (tmp_path / "my.toml").write_text(text)
+    assert text.startswith("# ")
+    if command == "train":
+        assert training.read(tmp_path / "my.toml").name == "my-pictures"
+    else:
+        assert config.read(tmp_path / "my.toml").model == "digits8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("density",), "Missing argument 'FILES': densityguide density --help says what there is"),
+        (("export", "a"), "Missing argument 'FOLDER': densityguide export --help"),
+        (("train",), "--config FILE: densityguide train --example > my.toml"),
+        (("run",), "JOB.toml: densityguide run --example > job.toml"),
+        (("sample", "--polish", "3"), "no such option --polish: densityguide sample --help says"),
+        (("sample", "--list"), "no such option --list: densityguide sample --help says"),
+        (("sample", "--scale", "3"), "no such option --scale: densityguide sample --help says"),
+        (("sample", "--output", "x"), "no such option --output: did you mean --out?"),
+        (("sample", "--cuont", "3"), "no such option --cuont: did you mean --count?"),
+        (("sample", "--pinned", "0.3"), "job's; densityguide run --example"),
+    ],
+)
+def test_misuse_says_where_to_look(run, arguments, words):
+    assert words in run(*arguments).line
+
+
+def test_fonts_are_no_general_option(run):
+    assert "--font" not in run("train", "--help").out
+    assert "--font" not in run("export", "--help").out
+    assert "--font" in run("data", "emoji", "--help").out
+
+
+@pytest.mark.slow
+def test_a_job_says_where_its_results_are(run, tmp_path):
+    (tmp_path / "my.toml").write_text(
+        'kind = "sample"\nmodel = "world:gaussian"\ncount = 8\n[solve]\nsteps = 4\n'
+    )
+    outcome = run("run", "my.toml")
+    assert outcome.status == 0
+    assert "Results are in jobs/my" in outcome.out
+    assert (tmp_path / "jobs" / "my" / "summary.json").is_file()
+
+
+@pytest.mark.slow
+def test_cost_counts_what_was_asked_for(run):
+    text = run(
+        "cost", "--model", "world:gaussian", "--count", "10", "--q", "0.5", "--steps", "4"
+    ).out
+    assert "10 samples for each of 1 q, computed in blocks as 16" in text

@@ -203,7 +203,7 @@ def test_arrays_under_a_wrong_name(run, tmp_path):
 
 
 def test_interrupt(run, monkeypatch):
-    from densityguide.commands import source
+    from densityguide.app import source
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -216,7 +216,7 @@ def test_interrupt(run, monkeypatch):
 
 @pytest.mark.parametrize("status", [75, 130])
 def test_an_interrupted_process_ends_at_once(monkeypatch, status):
-    from densityguide import cli
+    from densityguide.app import cli
 
     def leave(status):
         raise SystemExit(f"at once with {status}")
@@ -228,7 +228,7 @@ def test_an_interrupted_process_ends_at_once(monkeypatch, status):
 
 
 def test_defects_keep_their_traceback(run, monkeypatch):
-    from densityguide.commands import source
+    from densityguide.app import source
 
     monkeypatch.setattr(source, "load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

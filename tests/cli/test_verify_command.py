@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from densityguide.commands import verify
+from densityguide.app.commands import verify
 from densityguide.models import pretrained
 from densityguide.verify import Check, Verification
 

@@ -57,6 +57,7 @@ def test_held_out_fraction_is_about_right():
     assert abs(share - 0.05) < 0.006
 
 
+@pytest.mark.slow
 @needs_font
 def test_emoji_split_is_disjoint_by_group_and_reproducible():
     images, groups = emoji.read()

@@ -72,7 +72,7 @@ def printed(block: Block, names: dict[str, Any], page: str = "page") -> str:
 
 def run_command(line: str) -> str:
     """What a line of ``densityguide`` prints, in this process."""
-    from densityguide.cli import main
+    from densityguide.app.cli import main
 
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

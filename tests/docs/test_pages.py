@@ -12,8 +12,6 @@ import densityguide as dg
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-# Run with every quick test; the pages are slow: each compiles a dozen programs.
-QUICK = {"README.md"}
 
 
 def of(path: Path) -> str:
@@ -21,8 +19,7 @@ def of(path: Path) -> str:
 
 
 def page(path: Path):
-    marks = () if of(path) in QUICK else pytest.mark.slow
-    return pytest.param(path, id=of(path), marks=marks)
+    return pytest.param(path, id=of(path), marks=pytest.mark.slow)  # a dozen programs each
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +50,7 @@ def test_python_runs_and_prints_what_is_written(path, monkeypatch, tmp_path):
 def test_blocks_are_sound(path, capfd):
     """What is not run compiles and names what exists; commands have options that exist; a block
     that prints shows what."""
-    from densityguide.cli import main
+    from densityguide.app.cli import main
 
     for block in pages.blocks(path.read_text("utf-8")):
         assert block.kind in ("python", "sh"), f"line {block.line}: name the block's language"

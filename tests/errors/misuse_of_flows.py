@@ -1,6 +1,7 @@
 """Building flows: what is refused, and what the message says."""
 
 import jax.numpy as jnp
+import numpy as np
 from makers import LINEAR, Loose, bare, build, world, x
 
 import densityguide as dg
@@ -8,8 +9,15 @@ import densityguide as dg
 MISUSES = {
     # paths, clocks, grids, predictions
     "betas": (lambda: dg.clocks.ddpm([0.1, 1.2]), r"betas must be .* in \(0, 1\)"),
+    "alphas": (
+        lambda: dg.clocks.ddpm(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))),
+        "a table that falls from 0.9999 looks like alphas_cumprod or alphas",
+    ),
+    "betas-within": (lambda: dg.clocks.ddpm([0.1, 1.0, 0.1]), r"betas must be .* in \(0, 1\)"),
     "betas-shape": (lambda: dg.grids.ddpm(-3.0, 3.0, 4, betas=0.1), "betas must be"),
-    "prediction": (lambda: build(prediction="eps"), "prediction must be one of noise.*'eps'"),
+    "prediction": (lambda: build(prediction="eps"), "one of noise.*'eps': did you mean 'noise'"),
+    "prediction-near": (lambda: build(prediction="scores"), "did you mean 'score'"),
+    "prediction-type": (lambda: build(prediction=3), "prediction must be one of noise.*got 3"),
     "v": (lambda: build(prediction="v", path=LINEAR), "needs the variance preserving path"),
     "clock": (lambda: build(clock=3.0), "clock must be a function of log-SNR"),
     # flows
@@ -22,7 +30,24 @@ MISUSES = {
         lambda: build(apply=lambda x, t: x[:, 0], shape=(8, 8, 1), prediction="data"),
         r"the network must return the shape of its input \(8, 8, 1\), got \(8, 1\)",
     ),
-    "pair-of-outputs": (lambda: build(apply=lambda x, t: (x, x)), "got tuple: it should take one"),
+    "pair-of-outputs": (
+        lambda: build(apply=lambda x, t: (x, x)),
+        "got tuple: return the prediction alone.*lambda x, t",
+    ),
+    "learned-variance": (
+        lambda: build(apply=lambda x, t: jnp.append(x, x, -1)),
+        r"got \(4,\): twice the channels.*lambda x, t: jnp.split\(network.*axis=-1\)\[0\]",
+    ),
+    "learned-variance-first": (
+        lambda: build(
+            apply=lambda p, x, t: jnp.concatenate([x, x], 1),
+            params=1.0,
+            shape=(4, 4, 3),
+            batched=True,
+            channels_first=True,
+        ),
+        r"twice the channels.*lambda params, x, t: jnp.split\(network.*axis=1\)",
+    ),
     "velocity-shape": (lambda: bare(shape=(3,), velocity=lambda x, t: x[:1]), r"the velocity must"),
     "score-shape": (lambda: bare(score=lambda x, t: x[0]), r"the score must return .* got \(\)"),
     "crash": (lambda: build(apply=lambda x, t: x @ jnp.ones(7)), "failed on ONE sample of shape"),

@@ -47,7 +47,7 @@ def edm(**more):
 
 MISUSES = {
     # frameworks
-    "class": (lambda: build(apply=Linen), "function or a module, got the class.*make one of it"),
+    "class": (lambda: build(apply=Linen), "function or a module, got the class.*an instance of it"),
     "linen": (lambda: build(apply=Linen()), "linen module keeps no weights: pass params="),
     "twice": (lambda: build(apply=Nnx(), params={}), "come with a module of nnx: leave params="),
     "state": (lambda: build(apply=Counting()), "changes its own state when called"),

@@ -1,13 +1,16 @@
 """Devices and settings."""
 
+import os
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide import locks, parallel, settings
+from densityguide import parallel
+from densityguide.disk import files, locks, settings
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,40 @@ def held_by_a_folder():
             pass
 
 
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def read_text(text):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.toml"
+        path.write_text(text)
+        return settings.read(path)
+
+
+def opened(make):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        make(path)
+        return files.read(path, "a card", 3)
+
+
 MISUSES = {
+    # files
+    "no-file": (lambda: opened(lambda path: None), "expected a card, .*/a does not exist"),
+    "a-folder": (lambda: opened(Path.mkdir), "expected a card, .*/a is a folder"),
+    "a-pipe": (lambda: opened(os.mkfifo), "expected a card, .*/a is a device or a pipe"),
+    "a-link": (
+        lambda: opened(lambda path: path.symlink_to("nowhere")),
+        "expected a card, .*/a is a link to nothing",
+    ),
+    "too-large": (
+        lambda: opened(lambda path: path.write_text("four")),
+        "expected a card of at most 3 bytes, .*/a is larger",
+    ),
     # folders
     "held": (held_twice, "another run is at work in .*: wait until it ends"),
     "lock": (held_by_a_folder, r"\.lock to be the lock of a run, it is a folder: move it away"),
@@ -104,6 +140,35 @@ MISUSES = {
         lambda: settings.build(Outer, {"counts": {"a": 0.5}}),
         "expected a whole number for counts.a, got 0.5",
     ),
+    "no-default": (
+        lambda: settings.build(Outer, {}),
+        "bad configuration: expected name, which has no default, got none: set it",
+    ),
+    "fractional": (
+        lambda: settings.build(Outer, {"name": "a", "steps": 8.0}),
+        "expected a whole number for steps, got 8.0",
+    ),
+    "too-many": (
+        lambda: settings.build(Outer, {"name": "a", "pair": [1, 2, 3]}),
+        r"expected a list of 2 for pair, got \[1, 2, 3\]",
+    ),
+    "no-text": (
+        lambda: settings.build(Outer, {"name": [1]}),
+        r"expected a text for name, got \[1\]",
+    ),
+    "no-name": (
+        lambda: settings.build(Outer, {"name": "a", "ends": ["b"]}),
+        r"expected a number for ends\[0\], got 'b'",
+    ),
+    "date": (
+        lambda: settings.build(Outer, {"name": date(2000, 1, 1)}),
+        "datetime.date.* is no number, text, list or table",
+    ),
+    "deep": (lambda: settings.build(Outer, {"name": nested(10**5)}), "nested too deeply"),
+    "deep-file": (lambda: read_text("a = " + "[" * 10**5), "nested too deeply"),
+    "large-file": (lambda: read_text("#" * 2**21), "of at most 1 MB"),
+    "folder": (lambda: settings.read(Path(__file__).parent), "is a folder: name the file in it"),
+    "device": (lambda: settings.read("/dev/null"), "/dev/null is none"),
     "no-table": (
         lambda: settings.build(Outer, {"inner": 3}),
         r"expected a table \[inner\], got inner = 3",

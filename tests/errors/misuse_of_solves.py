@@ -1,10 +1,12 @@
 """Traces, guidance, noise and solves."""
 
 import diffrax
+import jax
 import jax.numpy as jnp
 from makers import bare, key, scored, wide, world, x
 
 import densityguide as dg
+from densityguide import solve
 from densityguide.solve import solver_named
 
 
@@ -59,10 +61,6 @@ MISUSES = {
         "needs a Gaussian path.*use budget",
     ),
     "calibration": (lambda: sampled(guidance=dg.calibrated(0.7)), "needs a calibration"),
-    "guidance-trace": (
-        lambda: sampled(guidance=dg.target(1.0), divergence=None),
-        "target guidance needs a trace",
-    ),
     "q-array": (lambda: dg.quantile(jnp.asarray([0.3, 0.5])), "one number.*jax.vmap"),
     "target-array": (lambda: dg.target(jnp.ones(2)), "target must be one number"),
     "budget-nan": (lambda: dg.budget(float("nan")), "nats must be a number, got nan"),
@@ -82,10 +80,6 @@ MISUSES = {
     "noise-adaptive": (
         lambda: noisy(dg.noise.constant(0.3), rtol=1e-3),
         "stochastic solves use a fixed grid",
-    ),
-    "noise-trace": (
-        lambda: noisy(dg.noise.constant(0.3, form="ito"), divergence=None),
-        "the ito form of noise needs a trace",
     ),
     # solve
     "steps": (lambda: sampled(steps=0), "integer of at least 1, got 0"),
@@ -122,4 +116,29 @@ MISUSES = {
     "grid-steps": (lambda: sampled(grid=[-4.0, 3.0], steps=2), "drop steps="),
     "grid-order": (lambda: sampled(grid=[-4, 3, 2, 3]), "must move from"),
     "grid-ends": (lambda: sampled(grid=[-9.0, 3.0]), "must run from -4 to 3"),
+    "ladder-tolerance": (
+        lambda: solve.climb(lambda steps: (steps, 0.0), 0.0),
+        "tolerance must be positive, got 0.0",
+    ),
+    "ladder-last": (
+        lambda: solve.climb(lambda steps: (steps, 0.0), 0.1, last=4),
+        "starts at 8 steps, got last=4",
+    ),
+    "tolerance-steps": (
+        lambda: dg.log_density(world(), x(), tolerance=0.1, steps=8),
+        "drop steps=",
+    ),
+    "tolerance-traced": (
+        lambda: jax.jit(lambda x: dg.log_density(world(), x, tolerance=0.1))(x()),
+        "jit, vmap and grad must know beforehand",
+    ),
+    "tolerance-trace": (lambda: sampled(tolerance=0.1, divergence=None), "of measured log p"),
+    "steps-for-traced": (
+        lambda: jax.jit(lambda t: dg.steps_for(world(), key(), t))(jnp.ones(())),
+        "outside jit and vmap",
+    ),
+    "monotone-values": (
+        lambda: dg.monotone_range(world(), key(), values=(0.5, 0.4)),
+        "two or more rising numbers",
+    ),
 }

@@ -1,15 +1,19 @@
 """Latents, matching, alignment, likelihood."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from makers import Uniform, Unit, bare, key, world, x
+from makers import Uniform, Unit, bare, build, key, wide, wide_scored, world, x
 
 import densityguide as dg
 
 
 def bits(images=np.ones((1, 2), np.uint8), key=jax.random.key(0), transform=Unit(), **options):  # noqa: B008
-    return dg.bits_per_dim(world().replace(transform=transform), images, key, **options)
+    return dg.bits_per_dim(
+        dataclasses.replace(world(), transform=transform), images, key, **options
+    )
 
 
 def track(flow, key, **options):
@@ -39,16 +43,12 @@ MISUSES = {
     # matching, high density, elbo
     "match-scales": (
         lambda: dg.match_log_density(world(), x(), -2.0, scales=(2.0, 0.5)),
-        "0 < low < high",
+        "must rise",
     ),
     "match-array": (lambda: dg.match_log_density(world(), x(), jnp.ones(2)), "one number"),
     "match-tolerance": (
         lambda: dg.match_log_density(world(), x(), -2.0, tolerance=-1.0),
         "tolerance must be positive",
-    ),
-    "high-polish": (
-        lambda: dg.high_density(world(), x(), switch=0.0, polish=1),
-        "has no polish=",
     ),
     "high-steps": (
         lambda: dg.high_density(world(), x(), switch=0.0, steps=8, rtol=1e-3),
@@ -56,7 +56,6 @@ MISUSES = {
     ),
     "elbo-levels": (lambda: dg.elbo(world(), x(), key(), levels=0), "levels must be an integer"),
     "elbo-replicates": (lambda: dg.elbo(world(), x(), key(), replicates=2.5), "replicates must be"),
-    "polish-score": (lambda: dg.sample(bare(), x(), polish=1), "this flow has none"),
     # alignment
     "align-score": (lambda: dg.score_alignment(bare(), x()), "pass use_score=False"),
     "align-shape": (
@@ -101,7 +100,11 @@ MISUSES = {
     "calibrate-score": (lambda: dg.calibrate(bare(), key()), "calibrate needs a score"),
     "calibrate-key": (lambda: dg.calibrate(world(), None), "calibrate needs key="),
     "calibrate-count": (lambda: dg.calibrate(world(), key(), count=4), "at least 8, got 4"),
-    "calibrate-rtol": (lambda: dg.calibrate(world(), key(), rtol=0.1), "uses a fixed grid"),
+    "calibrate-finite": (
+        lambda: dg.calibrate(build(apply=lambda x, t: x * jnp.nan), key(), count=8, steps=3),
+        "needs samples: 8 of 8 plain samples were not finite",
+    ),
+    "calibrate-rtol": (lambda: dg.calibrate(world(), key(), rtol=0.1), "calibrate has no option"),
     # stochastic verbs
     "sde-path": (lambda: dg.sample_sde(bare(), x(), key()), "needs a Gaussian path: use track_sde"),
     "sde-key": (lambda: dg.sample_sde(world(), x(), None), "sample_sde needs a key"),
@@ -122,14 +125,65 @@ MISUSES = {
     ),
     "mode-path": (lambda: dg.track_mode(bare(), x(), start=0.5), "track_mode needs a Gaussian"),
     "mode-start": (lambda: dg.track_mode(world(), x(), start=3.0), "start must lie inside"),
+    # a sample of one's own
+    "edit-flow": (lambda: dg.edit(x(), x(), guidance=None), "edit takes a flow first"),
+    "edit-shape": (
+        lambda: dg.edit(world(), jnp.ones(3), guidance=None),
+        r"x must have the flow's shape \(2,\), got \(3,\)",
+    ),
+    "edit-pixels": (
+        lambda: dg.edit(world(), np.ones(2, np.uint8), guidance=None),
+        "bring it to the scale of the model first",
+    ),
+    "edit-depth": (
+        lambda: dg.edit(world(), x(), guidance=None, depth=9.0),
+        r"depth must lie from -4\.0 \(noise end\) to 3\.0 \(data end\).* got 9\.0",
+    ),
+    "edit-depth-nan": (
+        lambda: dg.edit(world(), x(), guidance=None, depth=float("nan")),
+        "depth must be a number, got nan",
+    ),
+    "edit-depths": (
+        lambda: dg.edit(world(), x(), guidance=None, depth=jnp.zeros(3)),
+        "depth must be one number",
+    ),
+    "edit-grid": (
+        lambda: dg.edit(world(), x(), guidance=None, depth=0.0, grid=jnp.linspace(-4.0, 3.0, 9)),
+        "a grid of knots fits one interval and depth= makes several",
+    ),
+    "edit-score": (
+        lambda: dg.edit(bare(), x(), guidance=dg.budget(1.0)),
+        "budget guidance needs a score",
+    ),
+    "edit-noise": (
+        lambda: dg.edit(world(), x(), guidance=None, noise=dg.noise.constant(0.2)),
+        "noise needs key=",
+    ),
+    "edit-option": (
+        lambda: dg.edit(world(), x(), guidence=dg.quantile(0.6)),
+        "edit has no option 'guidence': did you mean 'guidance'",
+    ),
+    "interpolate-flow": (lambda: dg.interpolate(x(), x(), x()), "interpolate takes a flow first"),
+    "interpolate-shape": (
+        lambda: dg.interpolate(world(), x(), jnp.ones(3)),
+        r"b must have the flow's shape \(2,\), got \(3,\)",
+    ),
+    "interpolate-frames": (
+        lambda: dg.interpolate(world(), x(), x(), frames=1),
+        "frames must be an integer of at least 2, got 1",
+    ),
+    "interpolate-nan": (
+        lambda: dg.interpolate(world(), x(), x(), log_density=float("nan")),
+        "log_density must be finite nats, got nan",
+    ),
+    "interpolate-trace": (
+        lambda: dg.interpolate(wide(), jnp.ones(300), jnp.ones(300)),
+        "landing needs a trace and D = 300 is above 256",
+    ),
     # many samples, and what they take
     "match-nan": (
         lambda: dg.match_log_density(world(), x(), float("inf")),
         "target must be finite nats, got inf",
-    ),
-    "polish-trace": (
-        lambda: dg.sample(world(), x(), polish=1, divergence=None),
-        "polish needs a trace",
     ),
     "report-key": (lambda: dg.alignment_report(world(), None), "alignment_report needs a key"),
     "report-count": (
@@ -141,6 +195,29 @@ MISUSES = {
         lambda: dg.verify(world(), key(), data=jnp.ones((8, 3))),
         r"data must be \[n >= 8, 2\], got \(8, 3\)",
     ),
-    "cost-rtol": (lambda: dg.cost(world(), rtol=1e-3), "known only after it: pass steps="),
+    "cost-rtol": (lambda: dg.cost(world(), rtol=1e-3), "takes is known only after it: pass steps="),
+    "land-target": (lambda: dg.land(world(), x(), jnp.inf), "target must be finite nats"),
+    "land-tolerance": (
+        lambda: dg.land(world(), x(), -2.0, tolerance=-1.0),
+        "tolerance must be positive nats",
+    ),
+    "land-along": (lambda: dg.land(world(), x(), -2.0, along="target"), "along must be"),
+    "match-pair": (lambda: dg.match_log_density(world(), x(), 0.0, scales=(1.0,)), "a pair"),
+    "along-scale": (lambda: dg.along.scale(0.0), "scale needs low > 0"),
+    "along-direction": (lambda: dg.along.direction(x(), 1.0, 0.0), "must rise"),
+    "along-guided": (lambda: dg.along.guided(3), "guided needs a function"),
+    "along-ends": (lambda: dg.along.guided(dg.budget, low=1.0, high=0.0), "guided must rise"),
+    "steering-none": (
+        lambda: dg.sample(world(), x(), guidance=dg.target(-2.0), steering=None),
+        "steering must be",
+    ),
+    "steering-key": (
+        lambda: dg.sample(wide_scored(), jnp.ones(300), guidance=dg.target(-2.0)),
+        "steers by an estimated trace",
+    ),
+    "rate-shape": (
+        lambda: dg.sample(world(), x(), guidance=dg.rate(lambda x, t: x)),
+        "rate must return one number",
+    ),
     "cost-batch": (lambda: dg.cost(world(), batch=0), "batch must be an integer of at least 1"),
 }

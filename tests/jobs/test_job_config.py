@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from densityguide import settings
-from densityguide.jobs import config
-from densityguide.jobs.config import Guidance, Sampling
+from densityguide.app.jobs import config
+from densityguide.app.jobs.config import Guidance, Sampling
+from densityguide.disk import settings
 
 TEXT = """
 kind = "sample"
@@ -88,6 +88,7 @@ def test_shipped_jobs_can_be_read():
         ("guidance.values=[1.0]", "expected guidance.values between 0 and 1"),
         ("guidance.values=0.5", "expected a list for guidance.values, got 0.5"),
         ("guidance.values=['a']", r"expected a number for guidance.values\[0\], got 'a'"),
+        ("guidance.land=true", "expected guidance.kind = target beside land = true"),
         ("noise.band=[1.0]", "expected noise.band"),
         ("states=false", "expected images or states"),
         ("model.a=1", "expected a table model"),
@@ -106,6 +107,13 @@ def test_numbers_that_are_none_are_refused(path):
             config.read(path, ["guidance.kind=budget", f"guidance.values=[{value}]"])
 
 
+def test_landing_needs_a_trace(path):
+    changes = ["guidance.kind=target", "guidance.values=[3.0]", "guidance.land=true"]
+    assert config.read(path, changes).guidance.land
+    with pytest.raises(ValueError, match="other than none: landing measures log p"):
+        config.read(path, [*changes, "solve.divergence=none"])
+
+
 def test_a_class_may_be_written_as_a_number(path):
     assert config.read(path, ["condition=3"]).condition == "3"
 
@@ -122,3 +130,13 @@ def test_no_file_and_no_toml(tmp_path):
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(ValueError, match="expected TOML"):
         config.read(tmp_path / "bad.toml")
+
+
+def test_a_shape_may_be_written_as_a_text():
+    values = {"model": "m", "data": "pictures", "shape": "32x24x3"}
+    assert settings.build(config.Density, values).shape == (32, 24, 3)
+    values["shape"] = [32, 24, 3]
+    assert settings.build(config.Density, values).shape == (32, 24, 3)
+    values["shape"] = "32 x 24"
+    with pytest.raises(ValueError, match="expected a list for shape, got '32 x 24'"):
+        settings.build(config.Density, values)

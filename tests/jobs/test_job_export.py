@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from jax import export
 
-from densityguide.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
-from densityguide.jobs.run import PREPARE
+from densityguide.app.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
+from densityguide.app.jobs.run import PREPARE
 
 PLATFORMS = ("tpu", "cuda")
 QUICK, PROBES = Solve(steps=4), Solve(steps=4, divergence="orthogonal")

@@ -8,21 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from densityguide import (
-    alignment_report,
-    data,
-    guidance,
-    jobs,
-    likelihood,
-    parallel,
-    sampling,
-    settings,
-    solve,
-)
-from densityguide.commands import source
-from densityguide.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
-from densityguide.jobs.work import options
-from densityguide.locks import PART
+from densityguide import alignment_report, bits_per_dim, data, parallel, solve
+from densityguide.app import jobs, source
+from densityguide.app.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
+from densityguide.app.jobs.work import options
+from densityguide.disk import settings
+from densityguide.disk.atomic import PART
+from densityguide.steer import rules as guidance
+from densityguide.steer import sample as sampling
 
 SMALL = Sampling(
     "world:gaussian",
@@ -45,6 +38,7 @@ def done(tmp_path_factory):
     return out, jobs.run(SMALL, out)
 
 
+@pytest.mark.slow
 def test_a_sample_is_known_by_its_index_alone(done):
     """Key = fold_in(key(seed), index), the same at every value of the guidance."""
     out, _ = done
@@ -180,7 +174,7 @@ def test_formats_and_places_hold_the_same(done, tmp_path):
     assert jobs.run(zarr, place) == summary
     from upath import UPath
 
-    from densityguide.jobs import arrays as files
+    from densityguide.app.jobs import arrays as files
 
     stored = files.read(UPath(place) / "shards" / "000001.zarr", ["x"])["x"]
     np.testing.assert_array_equal(stored, arrays(out)["x"][4:8])
@@ -214,12 +208,27 @@ def test_plain_noisy_and_adaptive(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_job_lands_on_its_targets(tmp_path):
+    asked = Guidance("target", (-16.0, -20.0), land=True)
+    job = Sampling("world:mixture", 4, guidance=asked, images=False, states=True)
+    summary = jobs.run(job, tmp_path)
+    found = arrays(tmp_path)
+    wanted = np.repeat([-16.0, -20.0], 4)
+    reached = (found["status"] & 16) == 0
+    assert reached.mean() >= 0.5
+    near = 2e-4 * 12 * np.log(2.0) + found["total_error"]
+    assert (np.abs(found["log_density"] - wanted) <= near)[reached].all()
+    assert len(found["parameter"]) == 8
+    assert [row["samples"] for row in summary["rows"]] == [4, 4]
+
+
+@pytest.mark.slow
 def test_log_density_of_a_data_set(tmp_path):
     job = Density("digits8", "digits8", count=3, draws=2, solve=Solve(steps=4), seed=1)
     summary = jobs.run(job, tmp_path)
     found = arrays(tmp_path)
     flow, digits = source.load("digits8").flow, data.load("digits8")
-    alone = likelihood.bits_per_dim(
+    alone = bits_per_dim(
         flow, digits.heldout[:1], jax.random.fold_in(jax.random.key(1), 0), draws=2, steps=4
     )
     assert summary["samples"] == 3
@@ -278,3 +287,29 @@ def test_refusals_leave_nothing_behind(tmp_path, job, message):
 def test_settings_are_plain_data():
     record = jobs.config.record(SMALL)
     assert settings.build(Sampling, {k: v for k, v in record.items() if k != "kind"}) == SMALL
+
+
+@pytest.mark.parametrize("content", ["", '{"program": "densityguide run", "jo', '{"program": 1}'])
+def test_a_manifest_that_was_cut_short_is_said_to_be(done, tmp_path, content):
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    (out / "manifest.json").write_text(content)
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("shards/*.npz")}
+    if content.endswith("1}"):  # a whole one, of another program
+        with pytest.raises(ValueError, match=r"holds files but no manifest\.json of a job"):
+            jobs.run(SMALL, out, repair=True)
+        return
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged: .* by --repair"):
+        jobs.run(SMALL, out)
+    assert jobs.run(SMALL, out, repair=True) == done[1]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    (out / "thesis.tex").write_text("mine")
+    (out / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match="holds files but no manifest"):
+        jobs.run(SMALL, out, repair=True)
+
+
+def test_a_refused_job_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="unknown model"):
+        jobs.run(dataclasses.replace(SMALL, model="nothing"), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

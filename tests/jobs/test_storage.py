@@ -1,14 +1,16 @@
 """Files are there whole or not at all, and damage is noticed."""
 
 import errno
+import importlib.util
 import os
 
 import numpy as np
 import pytest
 from upath import UPath
 
-from densityguide.jobs import arrays, storage
-from densityguide.locks import PART
+from densityguide.app.jobs import arrays
+from densityguide.disk import atomic, storage
+from densityguide.disk.atomic import PART
 
 ARRAYS = {
     "x": np.arange(24, dtype=np.float32).reshape(4, 3, 2),
@@ -116,3 +118,67 @@ def test_refusals(tmp_path):
         storage.folder(tmp_path / "file")
     with pytest.raises(ValueError, match="expected a folder or an address"):
         storage.folder("nowhere://bucket/job")
+
+
+class NoCredentialsError(Exception):
+    """As the libraries for addresses raise, which knows no standard."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (
+            NoCredentialsError("Unable to locate credentials"),
+            storage.StorageError,
+            "Unable to locate",
+        ),
+        (FileNotFoundError("The specified bucket does not exist"), ValueError, "make the bucket"),
+        (PermissionError(13, "Access Denied"), storage.StorageError, "Access Denied"),
+    ],
+)
+def test_what_an_address_refuses_is_one_line(raised, kind, words):
+    with pytest.raises(kind, match=words), storage.writing(UPath("memory://bucket/job")):
+        raise raised
+
+
+def test_an_address_that_cannot_be_reached_is_one_line(monkeypatch):
+    def refuse(path):
+        raise NoCredentialsError("Unable to locate\ncredentials")
+
+    monkeypatch.setattr(type(UPath("memory://x")), "is_file", refuse)
+    with pytest.raises(ValueError, match=r"can be reached, got memory://x \(Unable to locate cred"):
+        storage.folder("memory://x")
+
+
+@pytest.mark.parametrize(("address", "package"), [("s3://b/x", "s3fs"), ("gs://b/x", "gcsfs")])
+def test_a_missing_package_is_named(address, package):
+    if importlib.util.find_spec(package):
+        pytest.skip("it is installed")
+    with pytest.raises(ValueError, match=f"need the package {package}: pip install {package}"):
+        storage.folder(address)
+
+
+def test_a_write_that_fails_leaves_no_part(tmp_path):
+    (tmp_path / "a").write_text("old")
+
+    def fail():
+        with atomic.place(tmp_path, "a", "b") as hidden:
+            (hidden / "a").write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+    with atomic.place(tmp_path, "a", "b", "c") as hidden:
+        (hidden / "a").write_text("new")
+        (hidden / "b").mkdir()
+        (hidden / "b" / "inner").write_text("one")
+    with atomic.place(tmp_path, "b") as hidden:
+        (hidden / "b").mkdir()
+        (hidden / "b" / "other").write_text("two")
+    assert (tmp_path / "a").read_text() == "new"
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["other"]
+    with pytest.raises(IsADirectoryError):
+        atomic.write(tmp_path / "b", "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -13,7 +13,7 @@ from jax.scipy.special import ndtri
 from safetensors.numpy import load_file, save_file
 
 import densityguide as dg
-from densityguide import clocks
+from densityguide.flow import clocks
 
 torch = pytest.importorskip("torch", reason="needs the extra diffusers, tested on its own")
 pytest.importorskip("torchax", reason="needs the extra diffusers, tested on its own")
@@ -246,7 +246,7 @@ def test_the_decoder_is_pytorchs(saved):
 
 
 def test_the_command_line_samples_and_decodes(saved, tmp_path, capsys):
-    from densityguide.cli import main
+    from densityguide.app.cli import main
 
     for name, more in (("pixels", ()), ("dit", ("--condition", "3"))):
         out = tmp_path / name
@@ -321,6 +321,9 @@ def test_bad_conditions(saved):
             from_diffusers(saved / "classes", condition=label)
     assert from_diffusers(saved / "text", condition=CONDITIONS["text"]).transform is None
     assert from_diffusers(saved / "dit" / "transformer", condition=10).transform is None
-    assert from_diffusers(saved / "classes", condition=3).given(5).params.condition
+    flow = from_diffusers(saved / "classes", condition=3)
+    assert flow.given(5).params.condition
+    with pytest.raises(ValueError, match="new condition must be a class from 0 to 9, got 10"):
+        flow.given(10)
     with pytest.raises(FileNotFoundError, match="nothing is downloaded"):
         from_diffusers("stabilityai/anything")

@@ -29,7 +29,7 @@ def measured(name):
     """Log p and the evidence lower bound of the same held-out digits, nats [COUNT] each."""
     flow, x = dg.models.load(name), heldout()
     keys = jax.random.split(jax.random.key(1), COUNT)
-    log_p = jax.jit(jax.vmap(lambda f, x: dg.log_density(f, x, steps=63).value, (None, 0)))
+    log_p = jax.jit(jax.vmap(lambda f, x: dg.log_density(f, x, steps=32).value, (None, 0)))
     bound = jax.jit(jax.vmap(lambda f, x, k: dg.elbo(f, x, k, levels=256).value, (None, 0, 0)))
     return np.asarray(log_p(flow, x)), np.asarray(bound(flow, x, keys))
 
@@ -55,7 +55,7 @@ def test_density_guidance_moves_every_family(name):
     def mean(flow, q):
         def one(key):
             latent = dg.latent(flow, key)
-            return dg.sample(flow, latent, guidance=dg.quantile(q), steps=95).log_density
+            return dg.sample(flow, latent, guidance=dg.quantile(q), steps=48).log_density
 
         return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.key(2), 8)))
 

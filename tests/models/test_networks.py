@@ -25,6 +25,7 @@ TOKENS = {"width": 16, "depth": 2, "heads": 2, "embedding": 16}
 CASES = [("unet", TINY, (8, 8, 3)), ("mlp", {}, (2,)), ("dit", TOKENS, (4, 6, 3))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fields", "shape"), CASES)
 def test_batches_by_vmap(kind, fields, shape):
     module = build(kind, fields)
@@ -40,6 +41,7 @@ def test_batches_by_vmap(kind, fields, shape):
         np.testing.assert_allclose(many[i], one, rtol=1e-3, atol=1e-4 * float(abs(one).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fields"), [("unet", SMALL), ("dit", TOKENS)])
 def test_network_is_smooth_in_log_snr_and_x(kind, fields):
     module = build(kind, fields)
@@ -137,6 +139,7 @@ def test_preconditioning_is_that_of_the_flow():
         np.testing.assert_allclose(ours.score(x, level), theirs.score(x, level), rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_every_layer_of_a_fresh_transformer_learns():
     """Gates that start at zero must not shut off what lies behind them for good."""
     module = build("dit", TOKENS)

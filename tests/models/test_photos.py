@@ -32,7 +32,7 @@ def test_held_out_patches_are_denser_than_under_the_best_gaussian():
     bits = (np.asarray(out.value) - gaussian) / (flow.size * np.log(2))
     print("bits/dim gained over the Gaussian", bits.mean(), "+-", bits.std() / len(bits) ** 0.5)
     print("standard error, nats", np.asarray(out.standard_error).mean())
-    assert np.all(np.asarray(out.status) == 0)
+    assert not np.any(np.asarray(out.status) & int(dg.Status.NON_FINITE))
     assert bits.mean() > 0.5
     order = lambda values: np.argsort(np.argsort(values))  # noqa: E731
     rough = np.asarray(jnp.abs(x[:, 1:] - x[:, :-1]).mean((1, 2, 3)))

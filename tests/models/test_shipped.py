@@ -17,8 +17,7 @@ NAMES = [name for name in ("digits8", "emoji32") if name in dg.models.names()]
 # Exact where it is cheap; where not, two replicate streams of orthogonal probes.
 TRACE = {"digits8": dg.exact(), "emoji32": dg.orthogonal(2)}
 COUNT = {"digits8": 8, "emoji32": 4}
-STEPS = {"digits8": 127, "emoji32": 63}  # solver errors below 0.001 bits/dim
-Z = 3.0
+STEPS = {"digits8": 63, "emoji32": 31}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -88,27 +87,27 @@ def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
     reached = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
     assert reached.any()
     again = encode(flow, trace, out.x, seed=9, steps=2 * STEPS[name])
-    error = np.hypot(out.standard_error, again.standard_error)
+    # Halves of 95 % intervals: 1.5 of them are 3 standard errors, with Student's t.
+    error = 1.5 * np.hypot(out.total_error, again.total_error)
     off = np.abs(np.asarray(again.value) - natural)[reached]
-    assert np.all(off <= nats(flow, 0.001) + Z * error[reached])
+    assert np.all(off <= nats(flow, 0.001) + error[reached])
 
 
-def test_targets_land_and_the_closing_correction_keeps_its_word(shipped):
+def test_landing_reaches_the_requested_log_p(shipped):
     name, flow, trace, latents, keys = shipped
 
     def one(x, key, goal):
-        guidance = dg.target(goal)
-        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=63, polish=2)
+        return dg.land(flow, x, goal, divergence=trace, key=key, steps=31)
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
     for goal in natural_range(name):
         out = run(latents, keys, goal)
-        again = encode(flow, trace, out.x, seed=11, steps=63)
+        again = encode(flow, trace, out.x, seed=11, steps=31)
         off = np.asarray(again.value) - goal
-        error = np.hypot(out.standard_error, again.standard_error)
-        assert np.sqrt(np.mean(off**2)) <= nats(flow, 0.002) + np.sqrt(np.mean(error**2))
-        assert np.all(np.isfinite(out.consistency))
-        assert np.all(np.asarray(out.moved) < 0.05)
+        found = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
+        assert np.mean(found) >= 0.75
+        error = np.hypot(out.standard_error, again.standard_error)[found]
+        assert np.sqrt(np.mean(off[found] ** 2)) <= nats(flow, 0.002) + np.sqrt(np.mean(error**2))
 
 
 def test_held_out_digits_have_sane_bits_per_dim():
@@ -129,10 +128,10 @@ def test_error_bars_of_digits_are_honest():
     flow = dg.models.load("digits8")
     images = jnp.asarray(data.load("digits8").heldout[:50])
     x = jax.vmap(flow.transform)(images, jax.random.split(jax.random.key(2), 50))
-    exact = jax.jit(jax.vmap(lambda x: dg.log_density(flow, x, steps=63).value))(x)
+    exact = jax.jit(jax.vmap(lambda x: dg.log_density(flow, x, steps=31).value))(x)
 
     def one(x, key):
-        return dg.log_density(flow, x, divergence=dg.orthogonal(2), key=key, steps=63)
+        return dg.log_density(flow, x, divergence=dg.orthogonal(2), key=key, steps=31)
 
     run = jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, 0))))
     out = run(x, jax.random.split(jax.random.key(3), (50, 10)))
@@ -167,13 +166,13 @@ def test_exact_traces_need_no_more_memory_than_a_chunk_of_tangents(side):
 def test_cycled_probes_have_at_most_seven_tenths_of_the_spread():
     """Over whole solves of emoji32, against Rademacher probes fresh at every evaluation."""
     flow = dg.models.load("emoji32")
-    latents = jax.vmap(lambda key: dg.latent(flow, key))(jax.random.split(jax.random.key(4), 6))
+    latents = jax.vmap(lambda key: dg.latent(flow, key))(jax.random.split(jax.random.key(4), 4))
 
     def spread(trace):
         def one(x, key):
             return dg.sample(flow, x, divergence=trace, key=key, steps=63).log_density
 
-        keys = jax.random.split(jax.random.key(5), (6, 16))
+        keys = jax.random.split(jax.random.key(5), (4, 16))
         run = jax.jit(lambda: jax.lax.map(lambda a: jax.vmap(one, (None, 0))(*a), (latents, keys)))
         return np.sqrt(np.mean(np.var(run(), axis=1, ddof=1)))
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from densityguide import paths
+from densityguide.flow import paths
 from densityguide.training.evaluate import denoising_report, nearest, nearest_report
 from densityguide.training.linear import fit_linear
 from densityguide.training.preview import preview

@@ -3,17 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from densityguide import paths
-from densityguide.predictions import convert, score_from
+from densityguide.flow import paths
+from densityguide.flow.predictions import convert, score_from
 from densityguide.training.config import Loss
-from densityguide.training.loss import (
-    clock_of,
-    denoising_loss,
-    error_scale,
-    levels,
-    noised,
-    target,
-)
+from densityguide.training.loss import clock_of, denoising_loss, error_scale, levels, noised, target
 from densityguide.training.noise_levels import NoiseLevels
 
 LEVELS = NoiseLevels(-9.0, 8.0, 0.5, 1.5, 0.6)

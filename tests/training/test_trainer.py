@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import TINY
 
 import densityguide as dg
-from densityguide.errors import StorageError
+from densityguide.disk.storage import StorageError
 from densityguide.models import pretrained
 from densityguide.training import Stop, checkpoints, export, train, trainer
 from densityguide.training.loss import kept_labels
@@ -41,6 +41,7 @@ def test_a_loss_that_is_no_number_is_null_in_the_log(tmp_path, monkeypatch):
     assert [line["step"], line["loss"], line["gradient"]] == [2, None, None]
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_not_kept(tmp_path):
     optimiser = dataclasses.replace(TINY.optimiser, learning_rate=3e38, warmup=0)
     config = dataclasses.replace(TINY, optimiser=optimiser, checkpoint_steps=1, log_steps=100)
@@ -100,6 +101,7 @@ def _jsoned(card):
     return {name: json.loads(json.dumps(getattr(card, name))) for name in fields}
 
 
+@pytest.mark.slow
 def test_a_signal_saves_and_stops(tmp_path):
     def interrupt(state):
         with pytest.raises(ValueError, match="another run is at work in"):
@@ -151,7 +153,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             train(TINY, tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]

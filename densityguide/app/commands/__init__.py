@@ -1,0 +1,1 @@
+"""What the command line does, one file per idea; `app.cli` only reads the options."""

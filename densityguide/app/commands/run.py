@@ -1,0 +1,142 @@
+"""``densityguide run``: thin wiring of densityguide.app.jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from densityguide.app import jobs
+from densityguide.app.commands import tables
+from densityguide.app.commands.endings import ended
+from densityguide.app.jobs import config, hosts
+from densityguide.app.jobs.progress import shown
+from densityguide.app.names import shown as shown_name
+from densityguide.disk import storage
+
+__all__ = ["check_names", "is_empty", "place", "run", "show"]
+
+
+def check_names(paths: Sequence[Path]) -> None:
+    """ValueError for two jobs that would write to one folder."""
+    names: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in names:
+            raise ValueError(
+                f"expected jobs of different names, {names[path.stem]} and {path} would both write "
+                f"to a folder {path.stem}: rename one, or run them one by one"
+            )
+        names[path.stem] = path
+
+
+def run(
+    path: Path,
+    out: str | None,
+    overrides: Sequence[str],
+    *,
+    progress: TextIO | None = None,
+    several: bool = False,
+    repair: bool = False,
+    **others: Any,
+) -> tuple[int, dict[str, Any] | None]:
+    """(exit status, summary), the latter on the leading process of a finished job, else None.
+
+    Without ``out`` the job in NAME.toml goes to jobs/NAME; with it, to ``out``, and jobs that are
+    one of ``several`` to ``out``/NAME.
+    ``repair`` is for a folder whose manifest is damaged, see `jobs.manifest.begin`.
+    Lines of progress go to ``progress`` [standard output]; ``others`` go to `hosts.join`.
+    ValueError or FileNotFoundError, one line, for bad input.
+    """
+    if out is not None and storage.folder(out).protocol == "memory":
+        raise ValueError(
+            f"expected a folder of this machine or a store, got {out}: what lies in memory is gone "
+            "when the command ends"
+        )
+    job = config.read(path, overrides)
+    out = place(path, out, several)
+    if isinstance(job, dict):
+        return ended(partial(_train, job, out, others))
+    here = hosts.join(**others)  # before anything touches a device
+    told = shown(path.stem, here.process, progress)
+    status, summary = ended(partial(jobs.run, job, out, here=here, progress=told, repair=repair))
+    return status, summary if here.leads else None
+
+
+def place(path: Path, out: str | None, several: bool) -> str:
+    """Where the results of a job go."""
+    if out is None or several:
+        return f"{'jobs' if out is None else out.rstrip('/')}/{path.stem}"
+    return out
+
+
+def is_empty(summary: dict[str, Any]) -> bool:
+    """Whether nothing at all could be measured."""
+    rows = summary.get("rows", [summary])
+    return all(row.get("failed", 0) == row.get("samples", -1) for row in rows)
+
+
+def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str, Any] | None:
+    """Training keeps checkpoints in place of shards."""
+    from densityguide.app.commands import training
+
+    _alone(others)
+    where = storage.folder(out)
+    if not storage.is_local(where):
+        raise ValueError(f"expected a folder of this machine for training, got --out {out}")
+    training.train_tables(values, storage.local(where))
+    return None
+
+
+def _alone(others: dict[str, Any]) -> None:
+    if any(value is not None and value is not False for value in others.values()):
+        raise ValueError("expected training on one host: leave out --distributed and its kin")
+
+
+def show(summary: dict[str, Any], out: str) -> None:
+    """The summary for people, and where the results are."""
+    heads: tuple[str, ...]
+    if "pass_rate" in summary:
+        heads, row = ALIGNMENT, _alignment
+    elif "rows" in summary:
+        heads, row = (summary["guidance"] or "model", *LOG_DENSITY, "unmet"), _sampled
+    else:
+        heads, row = LOG_DENSITY, _measured
+    table = tables.new(*heads, "status", words=("status",))
+    for found in summary.get("rows", [summary]):
+        names = ", ".join(f"{name} {count:,}" for name, count in found["status"].items())
+        table.add_row(*row(found), names or "ok")
+    tables.console().print(table)
+    tables.console().print(f"Results are in {shown_name(out)}", soft_wrap=True)
+
+
+ALIGNMENT = ("latents", "aligned", "95 % interval", "median cosine", "median value (nats)")
+LOG_DENSITY = ("samples", "failed", "log p (nats)", "sd between samples", "bits/dim")
+
+
+def _alignment(found: dict[str, Any]) -> tuple[str, ...]:
+    low, high = found["interval_95"]
+    return (
+        f"{found['samples']:,}",
+        f"{found['pass_rate']:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        tables.number(found["median_cosine"], 3),
+        tables.number(found["median_value"], 1),
+    )
+
+
+def _sampled(found: dict[str, Any]) -> tuple[str, ...]:
+    value = "plain" if found["value"] is None else f"{found['value']:g}"
+    if "log_density_nats" not in found:  # no trace was asked for
+        return (value, *["-"] * len(LOG_DENSITY), "-")
+    return (value, *_measured(found), tables.number(found["unmet_nats"], 2))
+
+
+def _measured(found: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{found['samples']:,}",
+        f"{found['failed']:,}",
+        tables.with_error(found["log_density_nats"], found["standard_error_nats"], 2),
+        tables.number(found["between_samples_nats"], 2),
+        tables.with_error(found["bits_per_dim"], found["standard_error_bits_per_dim"], 4),
+    )

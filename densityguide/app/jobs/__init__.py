@@ -1,0 +1,30 @@
+"""Long jobs in shards: sampling, log-density of a data set, alignment; resumed, not repeated."""
+
+from densityguide.app.jobs.config import (
+    Alignment,
+    Density,
+    Guidance,
+    Job,
+    Noise,
+    Output,
+    Sampling,
+    Solve,
+    read,
+)
+from densityguide.app.jobs.hosts import Hosts, join
+from densityguide.app.jobs.run import run
+
+__all__ = [
+    "Alignment",
+    "Density",
+    "Guidance",
+    "Hosts",
+    "Job",
+    "Noise",
+    "Output",
+    "Sampling",
+    "Solve",
+    "join",
+    "read",
+    "run",
+]

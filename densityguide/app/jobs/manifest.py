@@ -1,0 +1,100 @@
+"""manifest.json: what the job is, where it ran and, when it is finished, all its shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+from upath import UPath
+
+from densityguide import __version__
+from densityguide.disk import locks, settings, storage
+
+__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished"]
+
+NAME, SUMMARY = "manifest.json", "summary.json"
+PROGRAM = "densityguide run"
+OURS = {NAME, SUMMARY, "shards"}
+
+
+def environment() -> dict[str, str]:
+    """What the last bits of a result may depend on."""
+    return {
+        "densityguide": __version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": jax.local_devices()[0].device_kind,
+    }
+
+
+def begin(
+    path: UPath, job: dict[str, Any], facts: dict[str, Any], *, repair: bool = False
+) -> dict[str, Any]:
+    """The manifest to go on with: a new one, or that of the same job begun before. Where it is
+    damaged, ``repair`` takes the folder's shards for those of this job.
+
+    ValueError for a folder of other files, of another job (saying which setting changed), or whose
+    model or data changed since.
+    """
+    known = storage.read_json(path / NAME)
+    if not _is_whole(known):
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        names = {name for name in names if not locks.is_leftover(name)}
+        readable = known is not None and not _is_ours(known)
+        if names and (readable or NAME not in names or not names <= OURS):
+            raise ValueError(
+                f"{path} holds files but no {NAME} of a job: choose another --out, or an empty one"
+            )
+        if names and not repair:
+            raise ValueError(
+                f"{path / NAME} is damaged: put it back, choose another --out, or take what is "
+                "finished there for shards of this very job by --repair"
+            )
+        known = {"program": PROGRAM, "job": job, "facts": facts, "environments": []}
+    changed = settings.differences(known["job"], job)
+    if changed:
+        raise ValueError(
+            f"{path} holds another job ({'; '.join(changed)}): set it back, or choose another --out"
+        )
+    for name, was in known["facts"].items():
+        if facts.get(name) != was:
+            raise ValueError(
+                f"the {name} changed since the job in {path} was begun: choose another --out"
+            )
+    here = environment()
+    others = [entry for entry in known["environments"] if entry != here]
+    return known | {"environments": [*others, here], "finished": False}
+
+
+def _is_ours(known: Any) -> bool:
+    return isinstance(known, dict) and known.get("program") == PROGRAM
+
+
+def _is_whole(known: Any) -> bool:
+    kinds = {"job": dict, "facts": dict, "environments": list}
+    return _is_ours(known) and all(isinstance(known.get(name), kinds[name]) for name in kinds)
+
+
+def finish(
+    path: UPath, manifest: dict[str, Any], shards: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
+    """Write the summary, then the manifest with every shard in it: the job is done."""
+    storage.write_json(path / SUMMARY, summary)
+    done = {"finished": True, "summary": _digest(summary), "shards": shards}
+    storage.write_json(path / NAME, manifest | done)
+
+
+def _digest(summary: Any) -> str:
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
+
+
+def is_finished(path: UPath) -> bool:
+    """Whether `finish` was called, and the summary that it wrote is still there."""
+    known, summary = storage.read_json(path / NAME), storage.read_json(path / SUMMARY)
+    done = isinstance(known, dict) and bool(known.get("finished"))
+    return done and known.get("summary") == _digest(summary)

@@ -1,0 +1,116 @@
+"""Sampling at chosen log-densities: the same samples once at each value of the guidance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from densityguide.app import source, summary
+from densityguide.app.jobs.config import Sampling
+from densityguide.app.jobs.work import Arrays, Work, arrays_digest, options, sample_key, seed_key
+from densityguide.flow.flow import Flow
+from densityguide.steer import land as landing
+from densityguide.steer import noise
+from densityguide.steer import rules as guiding
+from densityguide.steer import sample as sampling
+from densityguide.steer.landing import Landing
+from densityguide.steer.sample import Sample
+
+__all__ = ["prepare"]
+
+ERRORS = ("standard_error", "solver_error", "total_error")
+KEPT = (
+    "log_density",
+    *ERRORS,
+    "tracked",
+    "parameter",
+    "unmet",
+    "evaluations",
+    "tangents",
+    "status",
+)
+
+
+def prepare(job: Sampling) -> Work:
+    """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
+    loaded = source.load(job.model, job.condition or None, option="condition")
+    pictures = loaded.pictures
+    if job.images and pictures is None:
+        raise ValueError(f"{job.model} makes no pictures: set images = false")
+    solving, trace = options(job, loaded)
+    make = getattr(guiding, job.guidance.kind) if job.guidance.kind else None
+    added = _noise(job)
+
+    def one(shared: tuple[Flow, jax.Array], value: jax.Array, index: jax.Array) -> dict[str, Any]:
+        flow, key = shared
+        given = {"noise": added, "divergence": trace, **solving}
+        out: Sample | Landing
+        if job.guidance.land:
+            out = landing.draw(flow, sample_key(key, index), value, **given)
+        else:
+            bent = None if make is None else make(value)
+            out = sampling.draw(flow, sample_key(key, index), guidance=bent, **given)
+        found = {name: getattr(out, name, None) for name in KEPT} | {"x": out.x}
+        return {name: array for name, array in found.items() if array is not None}
+
+    values = np.asarray(job.guidance.values or (np.nan,), np.float32)
+
+    def inputs(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        row, sample = np.divmod(indices, job.count)
+        return values[row], sample.astype(np.uint32)
+
+    def finish(found: Arrays) -> Arrays:
+        images = {}
+        if job.images and pictures is not None:
+            images["images"] = np.asarray(pictures(found["x"]))
+        kept = {name: array for name, array in found.items() if name != "x" or job.states}
+        return kept | images
+
+    shared = (loaded.flow, seed_key(job.seed))
+    given = (jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.uint32))
+    shapes = jax.eval_shape(one, shared, *given)  # refuses what cannot be sampled, before a run
+    measured = "log_density" in shapes
+
+    def summarise(found: Arrays) -> dict[str, Any]:
+        rows = []
+        for number, value in enumerate(values):
+            mine = slice(number * job.count, (number + 1) * job.count)
+            part = {name: array[mine] for name, array in found.items()}
+            shown = {"value": round(float(value), 6) if make else None}
+            rows.append(shown | _row(loaded.flow, part, measured))
+        return {"guidance": job.guidance.kind or None, "rows": rows}
+
+    return Work(
+        one,
+        shared,
+        job.count * len(values),
+        inputs,
+        finish,
+        tuple(name for name in KEPT if name in shapes and name != "tangents"),
+        summarise,
+        {"model": arrays_digest(loaded.flow)},
+    )
+
+
+def _row(flow: Flow, found: Arrays, measured: bool) -> dict[str, Any]:
+    """What was found at one value."""
+    row: dict[str, Any] = {}
+    if measured:
+        row |= summary.means(flow, found["log_density"], found["total_error"])
+        tracked = found.get("tracked", np.zeros(0))  # a landing tracks nothing
+        some = np.isfinite(tracked)
+        row["tracked_nats"] = float(tracked[some].mean()) if some.any() else np.nan
+    unmet = found["unmet"][np.isfinite(found["unmet"])]
+    row["unmet_nats"] = float(unmet.mean()) if unmet.size else np.nan
+    return row | {"status": summary.statuses(found["status"])}
+
+
+def _noise(job: Sampling) -> noise.Noise | None:
+    if not job.noise.level:
+        return None
+    if not job.noise.band:
+        return noise.constant(job.noise.level)
+    low, high = job.noise.band
+    return noise.band(low, high, job.noise.level)

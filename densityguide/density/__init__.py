@@ -1,0 +1,1 @@
+"""Knowing log p: traces, probes, error bars, encoding, bits per dimension, SDEs."""

@@ -1,0 +1,153 @@
+"""Log-density of given samples: encode along the probability flow and track the volume."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from densityguide import solve as solving
+from densityguide.checks import state, verb
+from densityguide.density import streams
+from densityguide.density.error_bar import ErrorBar, coarse, error_bar, solver_error
+from densityguide.density.streams import Auto
+from densityguide.density.trace import Trace, apply
+from densityguide.flow.flow import Flow, require_flow
+from densityguide.flow.local import evaluate
+from densityguide.solve import Adjoint, Choices, Grid, Method, Numbers
+
+__all__ = ["LogDensity", "encode", "encoded", "log_density"]
+
+
+class LogDensity(NamedTuple):
+    """Log-density of one sample under the flow's own density.
+
+    ``value`` in nats at noise level ``noise_level`` = sigma / alpha; ``standard_error`` of its
+    trace estimate (0 when exact) with its ``degrees_of_freedom`` (inf when exact);
+    ``solver_error``, what the steps of the solve cost by its own estimate; ``total_error``, the
+    half-width of a 95 % interval of both. ``latent`` is the encoded x_T.
+    """
+
+    value: Array
+    standard_error: Array
+    degrees_of_freedom: Array
+    solver_error: Array
+    total_error: Array
+    latent: Array
+    evaluations: Array
+    tangents: Array
+    status: Array
+    noise_level: Array
+
+    @property
+    def bar(self) -> ErrorBar:
+        """The error bar alone."""
+        return ErrorBar(
+            self.standard_error, self.degrees_of_freedom, self.solver_error, self.total_error
+        )
+
+
+class _State(NamedTuple):
+    x: Array
+    log_density: Array
+
+
+@verb
+def log_density(
+    flow: Flow,
+    x: Array,
+    *,
+    divergence: Trace | Auto = "auto",
+    key: Array | None = None,
+    tolerance: ArrayLike | None = None,
+    steps: int | None = None,
+    grid: Grid | None = None,
+    solver: Any = None,
+    rtol: ArrayLike | None = None,
+    atol: ArrayLike | None = None,
+    log_density_atol: ArrayLike | None = None,
+    max_steps: int | None = None,
+    adjoint: Adjoint = "reverse",
+) -> LogDensity:
+    """Log p of one sample, from the instantaneous change of variables (Chen et al., 2018)::
+
+        log p(x) = log p_T(x_T) - integral from T to the data end of div u dt
+
+    along the probability-flow ODE through ``x``, solved from data to prior. ``x`` is on the scale
+    of data (what `sample` returns): the solve starts at ``alpha x``, and ``D log alpha`` makes the
+    result the density of ``x`` itself.
+
+    Args:
+        x: one sample of the flow's shape, transformed as the model expects.
+        divergence: "auto" is exact up to D = 256; above, say what to pay for.
+        key: needed by estimated traces.
+        tolerance: the widest ``total_error`` in nats that will do, `densityguide.nats` of so many
+            bits/dim: 8, 16, 32, ... steps are taken until it fits, or the status is INACCURATE.
+            Not under ``jit`` or ``vmap``, where `densityguide.steps_for` finds the number before.
+        steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint: of the solve, see
+            `densityguide.solve.plan`.
+
+    Raises:
+        ValueError: D above 256 without a trace, an estimator without a key, another shape, or
+            an integer array; a ``tolerance`` where something is traced.
+    """
+    require_flow(flow, "log_density")
+    x = state(x, flow.shape, "x")
+    trace = streams.required(flow, divergence, key, "log_density")
+    choices = Choices(steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint)
+    if tolerance is None:
+        return encode(flow, x, trace, key, choices)
+    return solving.within(
+        tolerance,
+        choices,
+        (flow, x, key),
+        lambda choices: encode(flow, x, trace, key, choices),
+        lambda out: out.total_error,
+    )
+
+
+def encode(flow: Flow, x: Array, trace: Trace, key: Array | None, choices: Choices) -> LogDensity:
+    """`log_density` after its checks."""
+    method, numbers = solving.plan(flow, guided=False, **choices._asdict())
+    return encoded(method, trace, flow, x, key, numbers)
+
+
+@partial(jax.jit, static_argnames=("method", "trace"))
+def encoded(
+    method: Method, trace: Trace, flow: Flow, x: Array, key: Array | None, numbers: Numbers
+) -> LogDensity:
+    """`log_density` by a planned solve."""
+
+    def rates(t: Array, y: _State, probes: Array | None) -> _State:
+        local = evaluate(flow, y.x, t, tangents=True)
+        return _State(local.velocity, -apply(local.tangent, trace, y.x, probes)[0])
+
+    start = (x * flow.end_scale()).astype(x.dtype)
+    solved = solving.solve(
+        method,
+        solving.backwards(numbers),
+        rates,
+        _State(start, jnp.zeros((trace.probes,), x.dtype)),
+        draw=streams.drawer(trace, method, key, x),
+        watch=lambda y: y.log_density,
+        kinds=_State._make(("state", "nats")),
+        path=flow.path,
+    )
+    failed = solved.status != 0
+    latent, change = solved.y.x, -jnp.mean(solved.y.log_density)
+    value = flow.prior.log_prob(latent) + change + flow.log_alpha_offset()
+    off = solver_error(None if solved.error is None else solved.error.log_density)
+    bar = error_bar(trace, method, x.shape, solved, solved.y.log_density, off, failed)
+    return LogDensity(
+        value=jnp.where(failed, jnp.nan, value),
+        **bar._asdict(),
+        latent=latent,
+        evaluations=solved.evaluations,
+        tangents=solved.evaluations * trace.tangents(flow.size),
+        status=solved.status | coarse(solved),
+        noise_level=flow.noise_level(),
+    )

@@ -1,0 +1,1 @@
+"""Files: settings, locks, whole-or-nothing writing, storage, interrupts."""

@@ -1,0 +1,70 @@
+"""Signals that end a process: SIGTERM, with which a machine is taken away, and Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Self
+
+__all__ = ["STOPPED", "Preempted", "Stop", "interruptible"]
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class Preempted(BaseException):
+    """Stopped from outside before the end; starting again goes on. Like KeyboardInterrupt it is no
+    `Exception`, which many catch."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped by SIGTERM: the same command goes on from here")
+
+
+@contextmanager
+def _handled(handler: Callable[[int, Any], None], *numbers: int) -> Iterator[None]:
+    """Give these signals to ``handler`` meanwhile. Only the main thread may set handlers, and only
+    it receives signals; in other threads nothing changes."""
+    before = {}
+    try:
+        try:
+            for number in numbers:
+                before[number] = signal.signal(number, handler)
+        except ValueError:
+            pass
+        yield
+    finally:
+        for number, old in before.items():
+            if old is not None:  # one that Python did not set cannot be set again
+                signal.signal(number, old)
+
+
+def interruptible() -> AbstractContextManager[None]:
+    """Raise `Preempted` when SIGTERM arrives: between two blocks, since a block is not interrupted.
+    The shard in hand is dropped."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Preempted
+
+    return _handled(stop, signal.SIGTERM)
+
+
+class Stop:
+    """While it is entered, keeps the first SIGTERM or SIGINT in `signal`, which is None until then,
+    so that a loop can save before it ends."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._handled: AbstractContextManager[None] | None = None
+
+    def _note(self, number: int, _: Any) -> None:
+        self.signal = number if self.signal is None else self.signal
+
+    def __enter__(self) -> Self:
+        self.signal = None
+        self._handled = _handled(self._note, signal.SIGTERM, signal.SIGINT)
+        self._handled.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        assert self._handled is not None
+        self._handled.__exit__(*error)

@@ -1,0 +1,1 @@
+"""What a flow is: paths, clocks, predictions, priors, networks, worlds."""

@@ -1,0 +1,210 @@
+"""Building flows: from a network on a Gaussian path, or from any velocity field."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from densityguide.checks import present, require, shape_of, verb
+from densityguide.flow import clocks, paths, predictions, priors
+from densityguide.flow.conditions import classes_of
+from densityguide.flow.flow import Flow
+from densityguide.flow.intervals import check_range, interval_of, log_snr_of
+from densityguide.flow.modules import framework_of
+from densityguide.flow.networks import check_edm, check_field, connect
+from densityguide.flow.paths import Path
+from densityguide.flow.transform import check_transform
+
+__all__ = ["GaussianField", "cnf", "diffusion", "from_path", "path_prior"]
+
+
+@dataclass(frozen=True)
+class GaussianField:
+    """Velocity and score of a Gaussian path from a prediction network; compared by value."""
+
+    apply: Callable[..., Array]
+    path: Path
+    kind: predictions.Kind
+    clock: Callable[[Array], Array]
+
+    def __call__(self, params: Any, x: Array, t: Array) -> tuple[Array, Array]:
+        output = self.apply(params, x, self.clock(t))
+        # bfloat16 networks must not lower the precision of the state.
+        output = output.astype(x.dtype)
+        sigma = self.path.sigma(t).astype(x.dtype)
+        drift = self.path.drift(t).astype(x.dtype)
+        at = predictions.Place(x, t, self.path, self.clock)
+        score = self.kind.to_score(output, at).astype(x.dtype)
+        return drift * x + 0.5 * sigma**2 * score, score
+
+
+@dataclass(frozen=True)
+class AnyField:
+    velocity: Callable[..., Array]
+    score: Callable[..., Array] | None
+
+    def __call__(self, params: Any, x: Array, t: Array) -> tuple[Array, Array | None]:
+        velocity = self.velocity(params, x, t).astype(x.dtype)
+        if self.score is None:
+            return velocity, None
+        return velocity, self.score(params, x, t).astype(x.dtype)
+
+
+def path_prior(flow: Flow) -> priors.Normal:
+    """N(0, sigma(start)^2 I): what a Gaussian path starts from."""
+    return priors.normal(flow.shape, present(flow.path).sigma(flow.interval[0]))
+
+
+def from_path(flow: Flow) -> Flow:
+    """The flow with the prior of its path, derived again when its interval or shape changes."""
+    flow = dataclasses.replace(flow, prior_from=path_prior)
+    return dataclasses.replace(flow, prior=path_prior(flow))
+
+
+def _check_clock(clock: Any) -> Callable[[Array], Array]:
+    require(callable(clock), f"clock must be a function of log-SNR, got {clock!r}")
+    t = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    try:
+        time = jax.eval_shape(clock, t)
+    except Exception as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"clock failed on a scalar log-SNR ({line}): it must be a function of log-SNR in "
+            "jax.numpy, e.g. densityguide.clocks.flow_time or clocks.ddpm()"
+        ) from error
+    shape = getattr(time, "shape", None)
+    require(
+        shape == () and jnp.issubdtype(time.dtype, jnp.floating),
+        "clock must return one float, the network's time, got "
+        + (type(time).__name__ if shape is None else f"shape {shape} of {time.dtype}"),
+    )
+    return clock
+
+
+@verb
+def diffusion(
+    apply: Callable[..., Array],
+    *,
+    path: Path,
+    prediction: predictions.Prediction,
+    shape: tuple[int, ...],
+    params: Any = None,
+    log_snr: tuple[ArrayLike, ArrayLike] = (-10.0, 10.0),
+    clock: Callable[[Array], Array] = clocks.log_snr,
+    transform: Any = None,
+    condition: Any = None,
+    classes: int | range | None = None,
+    batched: bool = False,
+    channels_first: bool = False,
+) -> Flow:
+    """A flow from a network trained on a Gaussian path (diffusion, EDM, flow matching).
+
+    The probability-flow velocity per unit log-SNR is ``u = drift x + sigma^2 / 2 s`` (Song et
+    al., ICLR 2021), with the score ``s`` converted from what the network predicts.
+
+    Args:
+        apply: ``(params, x, t) -> prediction`` for ONE sample, or ``(x, t)`` when ``params`` is
+            None; or a module: of flax linen with its ``params``, of flax nnx or equinox with
+            the weights it holds (a copy of them, in evaluation mode).
+        path: ``paths.variance_preserving()``, ``variance_exploding()``, ``linear()``,
+            ``conditional_ot(sigma_min)`` or ``custom(log_alpha, log_sigma)``.
+        prediction: ``"noise"``, ``"data"``, ``"v"``, ``"score"`` or ``"velocity"``.
+        shape: of one sample, channels last for images.
+        params: weights; kept as an argument of every compiled program.
+        log_snr: range, noise end first; ``densityguide.clocks`` has it for a time t, EDM's sigma
+            and betas. The prior is N(0, sigma(start)^2 I).
+        clock: log-SNR to the network's own time; see ``densityguide.clocks``.
+        transform: declared data transform, needed by ``bits_per_dim``.
+        condition: anything the network takes after ``t``, for one sample: a class, an embedding,
+            a pytree of them. It is traced; change it with ``flow.given(...)``.
+        classes: number (10: 0 to 9) or range (``range(-1, 10)``) of the labels that the network
+            knows. Others are refused; traced ones make ``flow.condition_valid()`` false.
+        batched: the network takes a leading axis of samples, on x, t and condition.
+        channels_first: the network takes [C, H, W]; the flow stays [H, W, C].
+
+    Raises:
+        ValueError: something that is not a path, an unknown prediction, a range that falls, leaves
+            the path or is a time, EDM's preconditioning on another path, a network whose output
+            does not have the shape of its input, or an unknown class.
+    """
+    path = paths.check(path)
+    kind = predictions.kind_of(prediction, path)
+    check_edm(apply, path, kind)
+    clock = _check_clock(clock)
+    network, params = connect(
+        apply, params, condition=condition, batched=batched, channels_first=channels_first
+    )
+    shape = shape_of(shape, "shape")
+    ends = log_snr_of(log_snr, "log_snr", path)
+    check_range(ends, "log_snr")
+    field = GaussianField(network, path, kind, clock)
+    check_field(field, params, shape, "the network")
+    known, transform = classes_of(classes, condition), check_transform(transform, prod(shape))
+    flow = Flow(params, ends, None, field, shape, path, transform=transform, classes=known)
+    return from_path(flow)
+
+
+@verb
+def cnf(
+    velocity: Callable[..., Array],
+    *,
+    prior: priors.Prior,
+    interval: tuple[ArrayLike, ArrayLike],
+    shape: tuple[int, ...],
+    params: Any = None,
+    score: Callable[..., Array] | None = None,
+    transform: Any = None,
+    condition: Any = None,
+    classes: int | range | None = None,
+    batched: bool = False,
+    channels_first: bool = False,
+) -> Flow:
+    """Any continuous normalizing flow, with or without a score.
+
+    Args:
+        velocity: ``(params, x, t) -> dx/dt`` for ONE sample (``(x, t)`` without ``params``).
+        prior: any pytree with ``sample(key)``, one sample of ``shape``, and ``log_prob(x)``, one
+            number of nats; see ``densityguide.priors``.
+        interval: ``(time of the prior, time of the data)``, in either order of size.
+        shape: of one sample.
+        score: ``(params, x, t) -> grad log p_t(x)``, needed by density guidance only.
+        condition, classes, batched, channels_first: as of `diffusion`.
+        transform: declared data transform, needed by ``bits_per_dim``.
+
+    Raises:
+        ValueError: unusable prior, equal ends, or outputs of another shape than the input.
+    """
+    layout = {"condition": condition, "batched": batched, "channels_first": channels_first}
+    network, known = connect(velocity, params, name="velocity", **layout)
+    if score is not None:
+        framework = framework_of(score)
+        require(
+            framework is None,
+            f"score must be a function (params, x, t), got a module of "
+            f"{'' if framework is None else framework.name}, whose weights would be lost: put them "
+            "into params= and call it in a function",
+        )
+        require(callable(score), f"score must be a function (params, x, t), got {score!r}")
+        score = dataclasses.replace(network, function=score, name="score")
+    network = dataclasses.replace(network, name="velocity")
+    shape = shape_of(shape, "shape")
+    field = AnyField(network, score)
+    check_field(field, known, shape, "the velocity")
+    return Flow(
+        known,
+        interval_of(interval, "interval"),
+        priors.check(prior, shape),
+        field,
+        shape,
+        transform=check_transform(transform, prod(shape)),
+        has_score=score is not None,
+        classes=classes_of(classes, condition),
+    )

@@ -1,0 +1,1 @@
+"""Choosing log p: guidance, noise, landing, scaling, alignment."""

@@ -1,0 +1,144 @@
+"""Looking for the place where a costly function of one number is zero.
+
+Secant steps, kept inside a bracket once there is one and halved where they stall; the best place so
+far is kept, so more evaluations never lead further away. Everything is a value: under `jax.vmap`
+each search ends by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+__all__ = ["Found", "Point", "search", "where"]
+
+
+class Point(NamedTuple):
+    """A place and what is missing there."""
+
+    z: Array
+    gap: Array
+
+
+class Found(NamedTuple):
+    """The best place ``z`` with its ``gap``, the ``number`` of evaluations it took, and the sum of
+    their costs as the function states them."""
+
+    z: Array
+    gap: Array
+    number: Array
+    spent: tuple[Array, Array]
+    lowest: Array  # gaps seen
+    highest: Array
+
+
+class _Search(NamedTuple):
+    proposal: Array
+    best: Point
+    before: Point
+    below: Point  # the nearest place with a negative gap; nan if there is none
+    above: Point
+    slope: Array
+    done: Array
+    found: Found
+
+
+Function = Callable[[Array], tuple[Array, tuple[Array, Array]]]
+
+
+def search(
+    function: Function,
+    start: Array,
+    slope: Array,
+    ends: tuple[Array, Array],
+    tolerance: Array,
+    limit: int,
+    bracket: tuple[Point, Point] | None = None,
+) -> Found:
+    """The zero of ``function: z -> (gap, costs)``, which rises by about ``slope`` a unit of z.
+
+    At most ``limit`` evaluations; it ends earlier where ``|gap| <= tolerance``, or where an end of
+    the range still leaves a gap that points beyond it.
+    """
+    nowhere = Point(jnp.full_like(start, jnp.nan), jnp.full_like(start, jnp.nan))
+    below, above = (nowhere, nowhere) if bracket is None else bracket
+    empty = jnp.zeros((), jnp.int32)
+    worst = Point(start, jnp.full_like(start, jnp.inf))
+    for point in () if bracket is None else bracket:  # the better of its ends is known already
+        worst = where(jnp.abs(point.gap) < jnp.abs(worst.gap), point, worst)
+    seen = jnp.full_like(start, jnp.inf)
+    found = Found(worst.z, worst.gap, empty, (empty, empty), seen, -seen)
+    begin = _Search(
+        jnp.clip(start, *ends), worst, nowhere, below, above, slope, jnp.asarray(False), found
+    )
+
+    def going(now: _Search) -> Array:
+        return ~now.done & (now.found.number < limit)
+
+    def step(now: _Search) -> _Search:
+        gap, costs = function(now.proposal)
+        here = Point(now.proposal, gap)
+        fine = jnp.isfinite(gap)
+        best = where(fine & (jnp.abs(gap) < jnp.abs(now.best.gap)), here, now.best)
+        below = where(fine & (gap <= 0), here, now.below)
+        above = where(fine & (gap > 0), here, now.above)
+        steep = _slope(now, here, slope)
+        proposal = _proposal(now, here, below, above, steep, ends, fine)
+        stuck = (proposal == now.proposal) | ~fine & ~jnp.isfinite(now.best.gap)
+        spent = jax.tree.map(jnp.add, now.found.spent, costs)
+        found = Found(
+            best.z,
+            best.gap,
+            now.found.number + 1,
+            spent,
+            jnp.fmin(now.found.lowest, gap),
+            jnp.fmax(now.found.highest, gap),
+        )
+        done = (jnp.abs(best.gap) <= tolerance) | stuck
+        before = where(fine, here, now.before)
+        return _Search(proposal, best, before, below, above, steep, done, found)
+
+    return jax.lax.while_loop(going, step, begin).found
+
+
+def where(condition: Array, first: Point, second: Point) -> Point:
+    """``first`` or ``second``, entry by entry."""
+    return Point(*(jnp.where(condition, a, b) for a, b in zip(first, second, strict=True)))
+
+
+def _slope(now: _Search, here: Point, guess: Array) -> Array:
+    """The secant's slope, within a factor of 8 of the guess, so that a flat stretch causes no
+    leap."""
+    rise = (here.gap - now.before.gap) / (here.z - now.before.z)
+    fine = jnp.isfinite(rise) & (rise * guess > 0)
+    size = jnp.clip(jnp.abs(rise), jnp.abs(guess) / 8.0, jnp.abs(guess) * 8.0)
+    return jnp.where(fine, jnp.sign(guess) * size, now.slope)
+
+
+def _proposal(
+    now: _Search,
+    here: Point,
+    below: Point,
+    above: Point,
+    slope: Array,
+    ends: tuple[Array, Array],
+    fine: Array,
+) -> Array:
+    """The next place: a secant step from here, or the bracket's middle where that leaves it."""
+    closed = jnp.isfinite(below.z) & jnp.isfinite(above.z)
+    low, high = jnp.minimum(below.z, above.z), jnp.maximum(below.z, above.z)
+    chord = (above.gap - below.gap) / (above.z - below.z)
+    secant = here.z - here.gap / slope
+    through = below.z - below.gap / chord
+    # Inside the bracket: the latest secant, else the chord, else the middle.
+    inner = jnp.where((secant > low) & (secant < high), secant, through)
+    halved = jnp.abs(here.gap) < 0.5 * jnp.abs(now.before.gap)
+    inner = jnp.where(halved | ~jnp.isfinite(now.before.gap), inner, 0.5 * (low + high))
+    # From a place that gave no number, go half way back to the best.
+    back = 0.5 * (now.proposal + now.best.z)
+    proposal = jnp.where(fine, jnp.where(closed, inner, secant), back)
+    return jnp.clip(proposal, *ends)

@@ -1,0 +1,1 @@
+"""Evidence, benchmarks and comparisons: what the package claims, measured."""

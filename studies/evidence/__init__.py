@@ -1,0 +1,10 @@
+"""Do the claims hold? Eight questions put to the shipped models, their answers with intervals.
+
+``python -m studies evidence`` measures everything and writes the pages. A file here
+is a question; `study` says what one is made of.
+"""
+
+from studies.evidence.config import check
+from studies.evidence.run import run
+
+__all__ = ["check", "run"]

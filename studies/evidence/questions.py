@@ -1,0 +1,28 @@
+"""The questions by name, in the order in which they are answered."""
+
+from __future__ import annotations
+
+from studies.evidence import (
+    alignment,
+    control,
+    costs,
+    detail,
+    estimators,
+    nominal,
+    quality,
+    variation,
+)
+from studies.evidence.study import Question
+
+__all__ = ["QUESTIONS"]
+
+QUESTIONS: dict[str, Question] = {
+    "detail": detail.QUESTION,
+    "alignment": alignment.QUESTION,
+    "quality": quality.QUESTION,
+    "control": control.QUESTION,
+    "variation": variation.QUESTION,
+    "estimators": estimators.QUESTION,
+    "cost": costs.QUESTION,
+    "nominal": nominal.QUESTION,
+}

@@ -1,0 +1,90 @@
+"""Answer one question: measure what is missing, then read all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from upath import UPath
+
+from densityguide.app.jobs import manifest
+from densityguide.disk import settings, storage
+from densityguide.disk.interrupts import interruptible
+from studies.evidence import page, tables
+from studies.evidence.config import check
+from studies.evidence.questions import QUESTIONS
+from studies.evidence.study import Question
+
+__all__ = ["run"]
+
+Tell = Callable[[str], None]
+
+
+def run(values: dict[str, Any], out: str, *, tell: Tell = lambda line: None) -> dict[str, Any]:
+    """Finish the question of a TOML file's tables in folder ``out``; returns its claims.
+
+    The rows of a model are written once they are whole, so a run that was stopped goes on with the
+    next model; tables, figures and verdicts are made from the files.
+
+    Raises:
+        ValueError, FileNotFoundError: bad settings, or a folder measured with others.
+        storage.StorageError, interrupts.Preempted: as for every job; what was finished stays.
+    """
+    name, chosen = check(values)
+    question, path = QUESTIONS[name], storage.folder(out)
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        stack.enter_context(storage.locked(path))
+        storage.sweep(path)
+        storage.sweep(path / "data")
+        plain = json.loads(json.dumps(dataclasses.asdict(chosen)))
+        record = _begin(path / "data" / f"{name}.json", plain)
+        rows = {}
+        for model in chosen.models:
+            rows[model] = _rows(path / "data", name, question, chosen, model, record, tell)
+        reading = question.read(chosen, rows)
+        page.write(path, name, question, record, reading)
+        page.summarise(path, {known: asked.title for known, asked in QUESTIONS.items()})
+    return {"question": name, "claims": [claim._asdict() for claim in reading.claims]}
+
+
+def _begin(path: UPath, chosen: dict[str, Any]) -> dict[str, Any]:
+    known = storage.read_json(path)
+    if not (isinstance(known, dict) and {"settings", "environment", "parts"} <= known.keys()):
+        return {"settings": chosen, "environment": manifest.environment(), "parts": {}}
+    changed = settings.differences(known["settings"], chosen)
+    if changed:
+        raise ValueError(
+            f"{path} was measured with other settings ({'; '.join(changed)}): set them back, "
+            "remove it, or choose another --out"
+        )
+    return dict(known)
+
+
+def _rows(
+    folder: UPath,
+    name: str,
+    question: Question,
+    chosen: Any,
+    model: str,
+    record: dict[str, Any],
+    tell: Tell,
+) -> tables.Table:
+    file = folder / f"{name}-{model}.csv"
+    if model in record["parts"] and file.is_file():
+        return tables.from_csv(file.read_bytes())
+    tell(f"{name}: {model} ...")
+    started = time.perf_counter()
+    content = tables.to_csv(question.measure(chosen, model))
+    seconds = time.perf_counter() - started
+    storage.write(file, content)
+    record["parts"][model] = {"seconds": round(seconds, 1)}
+    if manifest.environment() != record["environment"]:  # gone on with elsewhere
+        record["parts"][model]["environment"] = manifest.environment()
+    storage.write_json(folder / f"{name}.json", record)
+    tell(f"{name}: {model} took {seconds / 60:.1f} minutes")
+    return tables.from_csv(content)
