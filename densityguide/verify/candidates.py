@@ -16,7 +16,7 @@ from jax import Array
 from densityguide.flow import clocks, paths, predictions
 from densityguide.verify.wirings import Wiring
 
-__all__ = ["Reordered", "candidates", "reordered", "rescaled"]
+__all__ = ["Reordered", "candidates", "reordered", "rescaled", "turned"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ def candidates(wiring: Wiring, shape: tuple[int, ...]) -> Iterator[Wiring]:
         after=jnp.negative,
         advice="the output seems to have the wrong sign: negate what the network returns",
     )
+    # Before the other clocks, some of which are the same by another name.
+    yield turned(wiring)
     for clock, advice in _clocks(wiring.clock):
         yield wiring._replace(clock=clock, advice=advice)
     if wiring.path == paths.variance_exploding():
@@ -68,16 +70,24 @@ def candidates(wiring: Wiring, shape: tuple[int, ...]) -> Iterator[Wiring]:
         )
 
 
+def turned(wiring: Wiring) -> Wiring:
+    """The same with the network's time running the other way."""
+    remedy = "reverse clock= (t for 1 - t, or -log_snr)"
+    if wiring.clock == clocks.flow_time:
+        remedy = "set clock=clocks.reversed_flow_time"
+    elif wiring.clock == clocks.reversed_flow_time:
+        remedy = "set clock=clocks.flow_time"
+    return wiring._replace(
+        clock=_Then(wiring.clock, flip=True),
+        advice=f"the network's time seems to run the other way: {remedy}",
+    )
+
+
 def _scaled(x: Array, log_snr: Array) -> Array:
     return x / jnp.sqrt(1.0 + jnp.exp(-log_snr))
 
 
 def _clocks(clock: Callable[[Array], Array]) -> Iterator[tuple[Callable[[Array], Array], str]]:
-    # First those with a cause of their own, so that of equal ones these are named.
-    yield (
-        _Then(clock, flip=True),
-        "the network's time seems to run the other way: reverse clock= (t for 1 - t, or -log_snr)",
-    )
     known: dict[str, Callable[[Array], Array]] = {
         "clocks.log_snr": clocks.log_snr,
         "clocks.flow_time": clocks.flow_time,

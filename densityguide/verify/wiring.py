@@ -135,13 +135,10 @@ def direction(case: Case) -> Check:
 
 def _turned(case: Case) -> float | None:
     """The spread of the samples with the clock reversed, if that is narrower and denoises too."""
-    for wiring in rewiring.candidates(case.wiring, case.flow.shape):
-        if "run the other way" in wiring.advice or "reversed" in wiring.advice:
-            drawn = case.drawn_as(wiring, 16)
-            narrow = bool(jnp.all(jnp.abs(drawn) < FAR)) and float(jnp.std(drawn)) < 1.0
-            if narrow and case.judged(wiring, drawn).passed:
-                return float(jnp.std(drawn))
-    return None
+    wiring = rewiring.turned(case.wiring)
+    drawn = case.drawn_as(wiring, 16)
+    narrow = bool(jnp.all(jnp.abs(drawn) < FAR)) and float(jnp.std(drawn)) < 1.0
+    return float(jnp.std(drawn)) if narrow and case.judged(wiring, drawn).passed else None
 
 
 def noise_end(case: Case) -> Check:
