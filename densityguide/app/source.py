@@ -114,7 +114,8 @@ def load(spec: str, condition: str | None = None, *, option: str = "--condition"
             raise ValueError(
                 f"{option} must be a class from 0 to {classes - 1}, or -1 for none, got {condition}"
             )
-        flow = flow.given(told, calibration=None)  # the stored one is of another class
+        # Without one for each class, the stored one is of no class.
+        flow = flow.given(told) if flow.calibrations else flow.given(told, calibration=None)
     if world:
         return Source(spec, flow, 0)
     pictures = flow.transform is not None and len(flow.shape) == 3 and flow.shape[-1] in (1, 3)

@@ -57,6 +57,7 @@ class Flow:
         shape: static shape of one sample.
         path: static Gaussian path, or None for any other flow.
         calibration: see `Calibration`, or None.
+        calibrations: of every class, stacked in the order of ``classes``: `given` picks one.
         transform: static declared data transform (for bits/dim), or None.
         density: static ``(params, x, t) -> log p_t(x)`` where a closed form exists, or None.
         has_score: static, whether ``field`` returns a score.
@@ -71,6 +72,7 @@ class Flow:
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     path: Path | None = dataclasses.field(default=None, metadata={"static": True})
     calibration: Calibration | None = None
+    calibrations: Calibration | None = None
     transform: Any = dataclasses.field(default=None, metadata={"static": True})
     density: Callable[..., Array] | None = dataclasses.field(
         default=None, metadata={"static": True}
@@ -204,14 +206,14 @@ class Flow:
 
     def _uncalibrated(self, changed: list[str], level: int = 4) -> Flow:
         """Without the calibration, if it belonged to something that has changed."""
-        if self.calibration is None or not changed:
+        if not changed or (self.calibration is None and self.calibrations is None):
             return self
         warnings.warn(
             f"the flow's calibration belongs to its old {' and '.join(changed)} and is dropped: "
             "calibrate again, or pass calibration=",
             stacklevel=level,
         )
-        return dataclasses.replace(self, calibration=None)
+        return dataclasses.replace(self, calibration=None, calibrations=None)
 
     def between(self, start: ArrayLike, stop: ArrayLike) -> Flow:
         """The part of the flow from ``start`` to ``stop`` on its clock, forwards or backwards.
@@ -227,8 +229,9 @@ class Flow:
     def given(self, condition: Any, *, calibration: Calibration | Keep | None = KEEP) -> Flow:
         """The same flow under another condition.
 
-        The calibration belongs to the old condition: under another one it is dropped, with one
-        warning, unless that of the new one is passed.
+        The calibration belongs to the old condition: under another one it is that of the new
+        class where the model holds one for each, and is dropped, with one warning, where it does
+        not, unless it is passed.
 
         Raises:
             ValueError: a flow without a condition, one of another shape, or a class that the
@@ -244,6 +247,10 @@ class Flow:
         flow = dataclasses.replace(self, params=self.params._replace(condition=condition))
         if not isinstance(calibration, _Keep):
             return dataclasses.replace(flow, calibration=checked(calibration))
+        if flow.calibrations is not None and flow.classes is not None:
+            row = condition - flow.classes.start
+            one = jax.tree.map(lambda value: value[row], flow.calibrations)
+            return dataclasses.replace(flow, calibration=one)
         leaves = zip(
             jax.tree.leaves(self.params.condition), jax.tree.leaves(condition), strict=True
         )

@@ -185,6 +185,8 @@ class _Problem(NamedTuple):
         found = evaluate.along(ends, moments)
         chords = polygon(points, found.mean, found.noise).jeffreys
         energy = 0.5 * self.plan.segments * jnp.sum(chords)
+        # No divergence of two posteriors is negative: there the network's are none, so keep out.
+        energy = jnp.where(jnp.min(chords) > 0, energy, jnp.inf)
         if self.constraint is None:
             return energy
         penalty = 0.5 * self.constraint.weight * jnp.mean(self.missed(points, found) ** 2)

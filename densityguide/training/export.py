@@ -15,10 +15,10 @@ from densityguide import data
 from densityguide.checks import present
 from densityguide.density.trace import exact, orthogonal
 from densityguide.disk import atomic
+from densityguide.models import calibrations, weights
 from densityguide.models import card as cards
-from densityguide.models import weights
 from densityguide.models.build import build, size
-from densityguide.models.load import load, save_calibration
+from densityguide.models.load import load
 from densityguide.steer.calibrate import calibrate
 from densityguide.training import checkpoints, evaluate
 from densityguide.training.config import Config
@@ -145,9 +145,9 @@ def export(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     # An export takes minutes: an interrupted one must not leave half a model.
-    weights_file, calibration_file = "weights.safetensors", "calibration.safetensors"
+    weights_file = "weights.safetensors"
     # The card vouches for the other files, so it is written last.
-    with atomic.place(out, weights_file, calibration_file, "card.json") as place:
+    with atomic.place(out, weights_file, calibrations.FILE, "card.json") as place:
         digest = weights.write(place / weights_file, average, storage)
         params = weights.read(place / weights_file, digest)
         told = "with classes" if config.model.fields.get("classes") else "unconditional"
@@ -168,6 +168,6 @@ def export(
             flow = load(place)
             trace = exact() if flow.is_small else orthogonal(2)
             flow = calibrate(flow, key, count=calibration, divergence=trace, steps=48)
-            save_calibration(place, present(flow.calibration))
-        (out / calibration_file).unlink(missing_ok=True)  # an old one is of other weights
+            calibrations.write(place, [present(flow.calibration)])
+        (out / calibrations.FILE).unlink(missing_ok=True)  # an old one is of other weights
     return card

@@ -88,7 +88,7 @@ def clock(case: Case) -> Check:
     gains = [gain(right, each) for each in tried]
     best = max(range(len(SHIFTS)), key=lambda i: gains[i][0])
     part, doubt = gains[best]
-    seen = f"{100 * part:+.0f} % at log-SNR {SHIFTS[best]:+g}"
+    seen = f"{round(100 * part):+d} % at log-SNR {SHIFTS[best]:+g}"
     if part < 0.1 or part < 4.0 * doubt:
         return Check(name, True, seen, expected, "")
     better = _better_clock(case, right, levels, part)
