@@ -86,5 +86,10 @@ def classifier_free(
     mixed = Mixed(flow.params, negative, scalar(scale, "scale"), (low, high))
     # What was measured or known of the conditional flow does not hold for this one.
     return dataclasses.replace(
-        flow, params=mixed, field=_Field(flow.field), calibration=None, calibrations=None, density=None
+        flow,
+        params=mixed,
+        field=_Field(flow.field),
+        calibration=None,
+        calibrations=None,
+        density=None,
     )

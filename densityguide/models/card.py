@@ -15,9 +15,10 @@ from densityguide.disk import atomic, files, settings
 from densityguide.flow import paths
 from densityguide.flow.predictions import Prediction, check
 
-__all__ = ["Card", "read", "write"]
+__all__ = ["FORMAT", "Card", "read", "write"]
 
 PATHS = ("variance_preserving", "variance_exploding", "linear")
+FORMAT = 1  # 0: before cards had one, read as they are
 STORAGE = ("float16", "float32")
 FURTHEST = 100.0  # of log-SNR: beyond, float32 cannot tell signal or noise from nothing
 LARGEST = 2**20  # bytes of the file
@@ -28,7 +29,8 @@ class Card:
     """`network` = {"kind": ..., "fields": {...}}; `transform` = {"levels": L}, y = 2 (x+u) / L - 1;
     L = 0 is data without levels, taken as it is.
 
-    `evaluation` holds held-out losses by noise level and nearest-neighbour figures.
+    `evaluation` holds held-out losses by noise level and nearest-neighbour figures; `measured` what
+    ``densityguide calibrate`` found; `format` rises when the meaning of a field changes.
     """
 
     name: str
@@ -45,10 +47,25 @@ class Card:
     storage: str
     sha256: str
     evaluation: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+    format: int = 0
+
+
+class NewerError(ValueError):
+    """A card of a later format."""
+
+
+def _readable(path: str | os.PathLike[str], version: Any) -> None:
+    if type(version) is int and version > FORMAT:
+        raise NewerError(
+            f"expected a model card of format {FORMAT} or earlier in {path}, it is of format "
+            f"{version}: update densityguide"
+        )
 
 
 def write(path: str | os.PathLike[str], card: Card) -> None:
-    """Write the card as JSON, whole or not at all."""
+    """Write the card as JSON in the present format, whole or not at all."""
+    card = dataclasses.replace(card, format=FORMAT)
     atomic.write(path, json.dumps(dataclasses.asdict(card), indent=1) + "\n")
 
 
@@ -59,7 +76,10 @@ def read(path: str | os.PathLike[str]) -> Card:
         values = json.loads(content)
         if not isinstance(values, dict):
             raise ValueError("it is no table")
+        _readable(path, values.get("format", 0))
         return _checked(settings.build(Card, values))
+    except NewerError:
+        raise
     except RecursionError:
         reason = "it is nested too deeply"
     except ValueError as error:

@@ -52,7 +52,9 @@ def load(name_or_folder: str | os.PathLike[str]) -> Flow:
         condition=None if classes is None else -1,
         classes=classes,
     )
-    one, of_classes = calibrations.read(folder, card.log_snr, 0 if classes is None else len(classes))
+    one, of_classes = calibrations.read(
+        folder, card.log_snr, 0 if classes is None else len(classes)
+    )
     return dataclasses.replace(flow, calibration=one, calibrations=of_classes)
 
 

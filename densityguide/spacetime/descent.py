@@ -15,7 +15,8 @@ ENOUGH = 1e-4  # of the decrease that the slope promises (Armijo)
 
 
 class Descent(NamedTuple):
-    """``z`` [d], the lowest ``value`` seen and that of the start; ``moved``, accepted steps."""
+    """``z`` [d], the lowest ``value`` seen and that of the start; ``moved``, accepted steps: none
+    from a start whose value is not finite."""
 
     z: Array
     value: Array
@@ -106,4 +107,4 @@ def minimise(
     # The start is a step of width 0 from anywhere.
     first = _State(z, far, still, still, one, blank, blank, blank[:, 0], count)
     last, values = lax.scan(body, first, None, length=iterations + 1)
-    return Descent(last.z, last.value, values[0], last.moved - 1)
+    return Descent(last.z, last.value, values[0], jnp.maximum(last.moved - 1, 0))

@@ -36,8 +36,9 @@ class Geodesic(NamedTuple):
     the distance (for the flow's exact denoising distributions); all other fields as of `Energy`,
     measured by probes that did not steer.
 
-    ``start_energy`` of the hyperbolic arc by the probes that steered; ``gradients`` taken and
-    ``moved``, how many of their steps were; ``unmet``, the largest miss of the constraint in nats
+    ``start_energy`` of the hyperbolic arc by the probes that steered (infinite if they see a
+    negative chord there: then the arc is returned); ``gradients`` taken and ``moved``, how many of
+    their steps were; ``unmet``, the largest miss of the constraint in nats
     (0 without one)."""
 
     curve: Point
@@ -97,8 +98,9 @@ def geodesic(
     """A short curve between two points and with it an upper bound of their distance.
 
     Minimises the energy of `spacetime.curve_energy` by L-BFGS on a sine basis, from the
-    hyperbolic arc. On a learned network the energy of free curves has no lower bound (its chords
-    are no posterior's), and the default span holds it by leaving two unknowns a point.
+    hyperbolic arc. On a learned network the energy has no lower bound (its chords are no
+    posterior's): no step is taken to a negative chord, and the default span leaves two unknowns a
+    point.
 
     Args:
         segments: chords of the polygon; the bound falls towards the curve's length as 1 / n^2.

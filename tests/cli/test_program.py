@@ -26,6 +26,7 @@ COMMANDS = (
     "run",
     "train",
     "export",
+    "calibrate",
     "data",
 )
 MODULE = (sys.executable, "-m", "densityguide")

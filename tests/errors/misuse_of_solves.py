@@ -8,6 +8,7 @@ from makers import bare, key, scored, wide, world, x
 import densityguide as dg
 from densityguide import solve
 from densityguide.solve import solver_named
+from densityguide.verify.measures import measures
 
 
 def sampled(flow=world, **options):
@@ -140,5 +141,9 @@ MISUSES = {
     "monotone-values": (
         lambda: dg.monotone_range(world(), key(), values=(0.5, 0.4)),
         "two or more rising numbers",
+    ),
+    "measures-values": (
+        lambda: measures(world(), key(), values=(0.6, 0.7)),
+        "must rise through 0.5",
     ),
 }

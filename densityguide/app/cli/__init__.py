@@ -43,6 +43,7 @@ ORDER = (
     "run",
     "train",
     "export",
+    "calibrate",
 )
 app.registered_commands.sort(
     key=lambda command: ORDER.index(getattr(command.callback, "__name__", ""))

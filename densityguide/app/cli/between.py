@@ -59,7 +59,7 @@ def between(
     ] = Path("between"),
     as_json: Json = False,
 ) -> None:
-    """Draw the short way between two samples, with log p at each frame."""
+    """Draw the short way between two samples, with its log p."""
     from densityguide.app.commands.between import Way, run, show
     from densityguide.app.commands.progress import bar
     from densityguide.app.requests import Request

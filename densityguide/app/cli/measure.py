@@ -77,7 +77,7 @@ def sample(
     ] = Path("samples"),
     as_json: Json = False,
 ) -> int:
-    """Decode latents at several log-densities: picture, arrays, report."""
+    """Decode latents at several log-densities: pictures and report."""
     from densityguide.app import dial
     from densityguide.app.commands.progress import bar
     from densityguide.app.commands.sample import run
@@ -166,7 +166,7 @@ def align(
     out: OutFile = None,
     as_json: Json = False,
 ) -> int:
-    """Test whether moving the latent steers log p, with 95% intervals."""
+    """Test whether moving the latent steers log p, with intervals."""
     from densityguide.app.commands.align import SCORE, run, show
     from densityguide.app.commands.progress import bar
     from densityguide.app.requests import Request

@@ -1,0 +1,129 @@
+"""``densityguide calibrate``: what a model's folder holds of measurements, derived anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from densityguide.app import source
+from densityguide.app.commands import tables
+from densityguide.density.bits import nats
+from densityguide.density.trace import Trace, exact, orthogonal
+from densityguide.disk import atomic
+from densityguide.disk.interrupts import interruptible
+from densityguide.flow.flow import Flow
+from densityguide.models import calibrations, card
+from densityguide.verify.measures import Measures, measures
+
+__all__ = ["run", "show"]
+
+PROBES = 2
+
+Begin = Callable[[int], Callable[[], None]]
+
+
+def run(
+    folder: Path, samples: int, latents: int, classes: bool, seed: int, progress: Begin
+) -> dict[str, Any]:
+    """Measure, write ``calibration.safetensors`` and ``card.json`` into the folder, both or
+    neither, and report. ValueError or FileNotFoundError, one line, for a bad folder or number."""
+    for name, value, least in (("--samples", samples, 8), ("--latents", latents, 4)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    old = card.read(folder / "card.json")
+    loaded = source.load(str(folder))
+    flow = loaded.flow
+    told = [None] if not classes or flow.classes is None else list(flow.classes)
+    trace = exact() if flow.is_small else orthogonal(PROBES)
+    with interruptible():
+        found = _measured(flow, trace, samples, latents, classes, seed, progress)
+        kept = found.calibrations
+        measured = _told(flow, trace, told, found) | {
+            "samples": samples,
+            "latents": latents,
+            "seed": seed,
+        }
+        with atomic.place(folder, calibrations.FILE, "card.json") as place:
+            calibrations.write(place, kept)
+            card.write(place / "card.json", dataclasses.replace(old, measured=measured))
+    return {
+        "model": {"name": loaded.name, "shape": list(flow.shape)},
+        "measured": measured,
+        "files": [str(folder / name) for name in (calibrations.FILE, "card.json")],
+    }
+
+
+def _measured(
+    flow: Flow,
+    trace: Trace,
+    samples: int,
+    latents: int,
+    classes: bool,
+    seed: int,
+    progress: Begin,
+) -> Measures:
+    tick: list[Callable[[], None]] = []
+
+    def on(done: int, total: int) -> None:
+        if not tick:
+            tick.append(progress(total))
+        tick[0]()
+
+    return measures(
+        flow,
+        jax.random.key(seed),
+        count=samples,
+        latents=latents,
+        classes=classes,
+        divergence=trace,
+        progress=on,
+    )
+
+
+def _told(flow: Flow, trace: Trace, told: list[Any], found: Measures) -> dict[str, Any]:
+    """For the card: rounded, as JSON."""
+    dials = [
+        {
+            **({} if label is None else {"class": label}),
+            "low": round(float(one.dial[0]), 4),
+            "high": round(float(one.dial[1]), 4),
+            "q": [float(q) for q in seen.values],
+            "log_density_nats": [round(float(value), 3) for value in seen.log_density],
+        }
+        for label, one, seen in zip(told, found.calibrations, found.ranges, strict=True)
+        if one.dial is not None
+    ]
+    unit = "nats" if flow.transform is None else "bits_per_dim"
+    each = 1.0 if flow.transform is None else float(nats(flow, 1.0))
+    return {
+        "trace": "exact" if trace.is_exact else f"orthogonal({trace.probes})",
+        "dial": dials,
+        "steps": list(found.steps),
+        f"solver_error_{unit}": [float(f"{value / each:.3g}") for value in found.solver_error],
+    }
+
+
+def show(console: Console, report: dict[str, Any]) -> None:
+    """The range of the dial of each class, and the solver's error by steps."""
+    measured = report["measured"]
+    console.print(f"{report['model']['name']}: {measured['samples']:,} samples a calibration")
+    dials = measured["dial"]
+    table = tables.new("class", "measured log p rises for q in", "log p there, nats")
+    for row in dials:
+        low, high = row["low"], row["high"]
+        ends = [row["log_density_nats"][row["q"].index(q)] for q in (low, high)]
+        name = {None: "-", -1: "none"}.get(row.get("class"), str(row.get("class")))
+        table.add_row(name, f"{low:g} .. {high:g}", " .. ".join(f"{end:,.1f}" for end in ends))
+    console.print(table)
+    unit = next(name for name in measured if name.startswith("solver_error"))
+    words = unit.removeprefix("solver_error_").replace("bits_per_dim", "bits/dim")
+    steps = tables.new("steps", f"solver's error of log p, {words}")
+    for count, error in zip(measured["steps"], measured[unit], strict=True):
+        steps.add_row(str(count), f"{error:g}")
+    console.print(steps)
+    tables.wrote(console, [Path(name) for name in report["files"]])
