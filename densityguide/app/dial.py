@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from densityguide.app.requests import check_range
+from densityguide.app.requests import BITS, amount, check_range
 from densityguide.flow.flow import Flow
 from densityguide.steer import rules
 from densityguide.steer.guidance import Guidance
@@ -18,7 +18,6 @@ from densityguide.steer.guidance import Guidance
 __all__ = ["QUANTILES", "Dial", "parse", "quantiles", "short", "spaced"]
 
 QUANTILES = ("0.3,0.4,0.5,0.6,0.7",)
-BITS = "bpd"  # as typed after a number of bits/dim
 FRAMES = 1000
 PLAIN = {"q": 0.5, "budget": 0.0}  # what asks for nothing
 GUIDANCE: dict[str, Callable[[Any], Guidance]] = {
@@ -161,22 +160,7 @@ def _parse(
         raise ValueError("--land needs a log p to land on: add --target, e.g. --target 2.5bpd")
     for kind, texts in (("target", target), ("budget", budget)):
         if texts:
-            pairs = [_amount(f"--{kind}", text) for text in ",".join(texts).split(",")]
+            pairs = [amount(f"--{kind}", text) for text in ",".join(texts).split(",")]
             return Dial(kind, tuple(v for v, _ in pairs), tuple(b for _, b in pairs), land)
     values = quantiles(q or QUANTILES)
     return Dial("q", values, (False,) * len(values))
-
-
-def _amount(option: str, text: str) -> tuple[float, bool]:
-    """("2.5bpd") -> (2.5, True); ("70") or ("70nats") -> (70.0, False)."""
-    bits = text.strip().endswith(BITS)
-    try:
-        value = float(text.strip().removesuffix(BITS).removesuffix("nats"))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(np.float32(value)):
-        raise ValueError(
-            f"{option} must be numbers of nats, or of bits/dim with {BITS} after them, got "
-            f"{text!r}: write e.g. {option} 70 or {option} 2.5{BITS}"
-        )
-    return value, bits

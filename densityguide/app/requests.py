@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import numpy as np
+
 from densityguide import solve
 from densityguide.app.source import Source
+from densityguide.density.bits import nats
 from densityguide.density.trace import Trace, exact, orthogonal
 from densityguide.flow.flow import Flow
 from densityguide.steer.guidance import Guidance
+from densityguide.verify.steps_for import steps_for
 
-__all__ = ["Request", "Settings", "check", "check_range", "settings", "trace_name"]
+__all__ = ["BITS", "Request", "Settings", "amount", "check", "check_range", "settings"]
+__all__ += ["trace_name"]
 
+BITS = "bpd"  # as typed after a number of bits/dim
 PROBES = 2  # two replicates: the fewest with an error bar
+MOST = 256  # steps for a tolerance
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Request:
     solver: str | None = None
     condition: str | None = None
     probes: int | None = None
+    tolerance: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,11 +52,15 @@ class Settings:
     trace: Trace
     options: dict[str, Any]
     condition: str | None = None
+    tolerance: float | None = None  # nats
 
     def record(self) -> dict[str, Any]:
         """The settings for a report."""
         names = {"solver": solve.solver_name(self.solver), "trace": trace_name(self.trace)}
-        return {name: value for name, value in vars(self).items() if name != "options"} | names
+        kept = {name: value for name, value in vars(self).items() if name != "options"}
+        if self.tolerance is None:
+            del kept["tolerance"]
+        return kept | names
 
 
 def trace_name(trace: Trace) -> str:
@@ -59,6 +74,24 @@ def check_range(name: str, value: int | None, low: int, high: int) -> None:
         raise ValueError(f"{name} must lie in {low} .. {high}, got {value}")
 
 
+def amount(
+    option: str, text: str, examples: tuple[str, str] = ("70", f"2.5{BITS}")
+) -> tuple[float, bool]:
+    """("2.5bpd") -> (2.5, True); ("70") or ("70nats") -> (70.0, False). ``examples`` are those of
+    the message."""
+    bits = text.strip().endswith(BITS)
+    try:
+        value = float(text.strip().removesuffix(BITS).removesuffix("nats"))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(np.float32(value)):
+        raise ValueError(
+            f"{option} must be numbers of nats, or of bits/dim with {BITS} after them, got "
+            f"{text!r}: write e.g. {option} {examples[0]} or {option} {examples[1]}"
+        )
+    return value, bits
+
+
 def check(request: Request) -> None:
     """Refuse, by a ValueError of one line, whatever can be refused without loading a model."""
     if request.solver is not None:
@@ -69,6 +102,11 @@ def check(request: Request) -> None:
     check_range("--probes", request.probes, 0, 10_000)
     if request.probes == 1:
         raise ValueError("--probes must be 2 or more (one has no error bar), or 0 for exact; got 1")
+    if request.tolerance is not None:
+        if request.steps is not None:
+            raise ValueError("--tolerance chooses the number of steps: drop --steps")
+        if amount("--tolerance", request.tolerance, ("0.5", f"0.01{BITS}"))[0] <= 0:
+            raise ValueError(f"--tolerance must be positive, got {request.tolerance}")
 
 
 def settings(
@@ -77,7 +115,11 @@ def settings(
     """Everything decided; ``count`` is the default of the command. A flow that ``guidance`` bends
     takes other steps, and where it feeds log p back another solver."""
     named = None if request.solver is None else solve.solver_named(request.solver)
-    options: dict[str, Any] = {"steps": request.steps, "solver": named}
+    trace, steps, tolerance = _trace(loaded.flow, request.probes), request.steps, None
+    if request.tolerance is not None:
+        tolerance = _tolerance(loaded.flow, request.tolerance)
+        steps = _steps(loaded.flow, tolerance, trace, named, request)
+    options: dict[str, Any] = {"steps": steps, "solver": named}
     guided, feedback = guidance is not None, guidance is not None and guidance.needs.trace
     method, _ = solve.plan(loaded.flow, guided=guided, feedback=feedback, **options)
     return Settings(
@@ -85,10 +127,37 @@ def settings(
         seed=request.seed,
         steps=method.max_steps,
         solver=method.solver,
-        trace=_trace(loaded.flow, request.probes),
+        trace=trace,
         options=options,
         condition=request.condition,
+        tolerance=tolerance,
     )
+
+
+def _tolerance(flow: Flow, text: str) -> float:
+    """In nats; ValueError for bits/dim of a model of data without levels."""
+    value, bits = amount("--tolerance", text)
+    if bits and flow.transform is None:
+        raise ValueError(
+            f"--tolerance {text} is in bits/dim, which only models of integer data have: give nats"
+        )
+    return float(nats(flow, value)) if bits else value
+
+
+def _steps(flow: Flow, tolerance: float, trace: Trace, solver: Any, request: Request) -> int:
+    """As many steps as bring log p of the model's own samples within the tolerance; ValueError
+    where none do."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        key = jax.random.key(request.seed)
+        steps = steps_for(flow, key, tolerance, divergence=trace, solver=solver, last=MOST)
+    if any("less certain" in str(each.message) for each in seen):
+        more = "a wider one" if trace.is_exact else "more --probes or a wider one"
+        raise ValueError(
+            f"--tolerance {request.tolerance} is not met by {MOST} steps and trace "
+            f"{trace_name(trace)}: take {more}"
+        )
+    return steps
 
 
 def _trace(flow: Flow, probes: int | None) -> Trace:

@@ -19,7 +19,17 @@ from densityguide.flow.flow import Flow
 from densityguide.solve import Status
 from densityguide.steer.sample import Sample
 
-__all__ = ["Results", "bits", "closed_form_error", "heading", "means", "plain", "row", "statuses"]
+__all__ = [
+    "Results",
+    "beyond",
+    "bits",
+    "closed_form_error",
+    "heading",
+    "means",
+    "plain",
+    "row",
+    "statuses",
+]
 
 
 class Results(NamedTuple):
@@ -84,6 +94,14 @@ def means(flow: Flow, log_density: Any, total_error: Any) -> dict[str, Any]:
         "standard_error_bits_per_dim": standard_error / each,
         "measured_within_bits_per_dim": within / each,
     }
+
+
+def beyond(settings: Settings, *total_errors: Any) -> dict[str, int]:
+    """How many samples are less certain than ``--tolerance`` asked; nothing without one."""
+    if settings.tolerance is None:
+        return {}
+    within = sum(int((np.asarray(errors) <= settings.tolerance).sum()) for errors in total_errors)
+    return {"beyond_tolerance": sum(np.size(errors) for errors in total_errors) - within}
 
 
 def row(

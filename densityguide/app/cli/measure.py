@@ -27,6 +27,7 @@ from densityguide.app.cli.options import (
     Solver,
     Steps,
     Targets,
+    Tolerance,
     examples,
 )
 from densityguide.app.cli.program import app, tell
@@ -64,6 +65,7 @@ def sample(
     count: Latents = None,
     seed: Seed = 0,
     steps: Steps = None,
+    tolerance: Tolerance = None,
     solver: Solver = None,
     condition: Condition = None,
     probes: Probes = None,
@@ -84,7 +86,7 @@ def sample(
     from densityguide.app.commands.sample_report import show
     from densityguide.app.requests import Request
 
-    request = Request(model, count, seed, steps, solver, condition, probes)
+    request = Request(model, count, seed, steps, solver, condition, probes, tolerance)
     with bar("sampling") as progress:
         results = run(request, dial.parse(q, target, budget, land, frames), out, progress)
     tell(as_json, show, *results)
@@ -97,7 +99,7 @@ def sample(
         "density pictures/ --model digits8 --json",
         "density a.png b.png --out log_density.npz",
         "density images.npz --array heldout --model ./my-digits",
-        "density a.png --steps 126 --probes 8",
+        "density a.png --tolerance 0.01bpd --probes 8",
         "density points.npy --model world:mixture",
     )
 )
@@ -118,6 +120,7 @@ def density(
     draws: Draws = 4,
     seed: Seed = 0,
     steps: Steps = None,
+    tolerance: Tolerance = None,
     solver: Solver = None,
     condition: Condition = None,
     probes: Probes = None,
@@ -129,7 +132,7 @@ def density(
     from densityguide.app.commands.progress import bar
     from densityguide.app.requests import Request
 
-    request = Request(model, count, seed, steps, solver, condition, probes)
+    request = Request(model, count, seed, steps, solver, condition, probes, tolerance)
     with bar("measuring") as progress:
         results = run(request, inputs, array, draws, out, progress)
     tell(as_json, show, *results)

@@ -33,6 +33,7 @@ __all__ += [
     "Solver",
     "Steps",
     "Targets",
+    "Tolerance",
     "examples",
 ]
 
@@ -109,6 +110,14 @@ Steps = Annotated[
         metavar="N",
         help="Steps of the solver. [default: 64; up to 256 dimensions 48 for the plain flow, and "
         "192 where it is guided]",
+    ),
+]
+Tolerance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NATS",
+        help="How certain log p shall be (95 %): 0.5, or 0.01bpd for bits/dim. As many steps are "
+        "taken as 8 of the model's own samples need; not with --steps.",
     ),
 ]
 Solver = Annotated[

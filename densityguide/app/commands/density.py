@@ -143,6 +143,7 @@ def _report(
     report["settings"]["draws"] = draws if given.integers else None
     report["mean"] = summary.means(loaded.flow, measured.log_density, measured.total_error)
     report["mean"]["status"] = summary.statuses(measured.status)
+    report |= summary.beyond(settings, measured.total_error)
     report["samples"] = [
         {
             "name": name,
@@ -203,6 +204,7 @@ def show(console: Console, report: dict[str, Any], paths: Sequence[Path]) -> Non
     if spread is not None:
         console.print(f"Standard deviation between samples: {tables.number(spread, 1)} nats")
     tables.failures(console, mean["failed"], "their status says why; try more --steps")
+    tables.uncertain(console, report)
     tables.seconds(console, report)
     tables.wrote(console, paths)
 

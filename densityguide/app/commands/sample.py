@@ -209,6 +209,7 @@ def _report(
 ) -> dict[str, Any]:
     flow = loaded.flow
     report = summary.heading(loaded, settings) | {"rows": rows}
+    report |= summary.beyond(settings, *(out.total_error for out in outs))
     report["settings"] |= {dial.name: list(values), "land": dial.land}
     if sizes is not None:
         surprise = -np.concatenate([out.log_density for out in outs])

@@ -63,6 +63,7 @@ def show(console: Console, report: dict[str, Any], paths: Sequence[Path]) -> Non
     )
     failed = sum(row["failed"] for row in report["rows"])
     tables.failures(console, failed, "raise --steps, or ask for less")
+    tables.uncertain(console, report)
     if "spearman_of_minus_log_p_with_png_bytes" in report:
         value = number(report["spearman_of_minus_log_p_with_png_bytes"], 2)
         console.print(f"Spearman correlation of -log p with PNG bytes: {value}")

@@ -13,7 +13,17 @@ from rich.table import Table
 
 from densityguide.app.names import shown
 
-__all__ = ["console", "failures", "headline", "new", "number", "seconds", "with_error", "wrote"]
+__all__ = [
+    "console",
+    "failures",
+    "headline",
+    "new",
+    "number",
+    "seconds",
+    "uncertain",
+    "with_error",
+    "wrote",
+]
 
 
 def console() -> Console:
@@ -62,6 +72,20 @@ def failures(console: Console, failed: int, advice: str) -> None:
         subject = "1 sample ended" if failed == 1 else f"{failed:,} samples ended"
         console.print(
             f"{subject} without a finite log p, left out of the means: {advice}", style="yellow"
+        )
+
+
+def uncertain(console: Console, report: dict[str, Any]) -> None:
+    """What ``--tolerance`` came to, where one was asked for."""
+    if "beyond_tolerance" in report:
+        settings, count = report["settings"], report["beyond_tolerance"]
+        told = f"{settings['steps']} steps for a tolerance of {settings['tolerance']:.3g} nats"
+        if not count:
+            console.print(f"{told}: every log p is that certain")
+            return
+        subject = "1 sample has" if count == 1 else f"{count:,} samples have"
+        console.print(
+            f"{told}: {subject} a log p less certain, ask for a narrower one", style="yellow"
         )
 
 
