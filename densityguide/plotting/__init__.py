@@ -7,6 +7,7 @@ from densityguide.plotting.alignment import alignment
 from densityguide.plotting.curves import convergence, log_density_paths
 from densityguide.plotting.detail import detail, high_frequency_power, png_bytes, spearman
 from densityguide.plotting.dial import Page, dial
+from densityguide.plotting.dial_strip import dial_strip
 from densityguide.plotting.images import images
 from densityguide.plotting.intervals import intervals
 from densityguide.plotting.pages import Label, image_grid, scatter_grid
@@ -20,6 +21,7 @@ __all__ = [
     "convergence",
     "detail",
     "dial",
+    "dial_strip",
     "high_frequency_power",
     "image_grid",
     "images",

@@ -90,7 +90,7 @@ def test_the_options_of_a_dial_ask_for_it_again():
 
 
 @pytest.mark.slow
-def test_frames_draw_few_rows_and_keep_all(run, tmp_path):
+def test_frames_draw_few_columns_and_keep_all(run, tmp_path):
     quick = ("sample", "--model", "digits8", "--count", "2", "--steps", "4", "--out", "all")
     assert run(*quick, "--q", "0.6,0.4", "--frames", "9").status == 0
     arrays = np.load(tmp_path / "all" / "samples.npz")
@@ -99,12 +99,12 @@ def test_frames_draw_few_rows_and_keep_all(run, tmp_path):
     page = (tmp_path / "all" / "dial.html").read_text("utf-8")
     assert 'max="8"' in page
     assert page.count("<canvas") == 2
-    few = Image.open(tmp_path / "all" / "grid.png").height
-    assert run(*quick, "--q", "0.4,0.5,0.6").status == 0
-    three = Image.open(tmp_path / "all" / "grid.png").height
-    assert run(*quick, "--q", "0.4,0.5,0.6", "--frames", "4").status == 0
-    four = Image.open(tmp_path / "all" / "grid.png").height
-    assert few - three == 4 * (four - three)  # seven rows
+    few = Image.open(tmp_path / "all" / "grid.png").width
+    assert run(*quick, "--q", "0.4,0.45,0.5,0.55,0.6").status == 0
+    five = Image.open(tmp_path / "all" / "grid.png").width
+    assert run(*quick, "--q", "0.4,0.5,0.6", "--frames", "6").status == 0
+    six = Image.open(tmp_path / "all" / "grid.png").width
+    assert few - five == 2 * (six - five)  # seven columns
 
 
 @pytest.mark.slow

@@ -15,13 +15,13 @@ from densityguide.app.source import Source
 
 __all__ = ["dial_page", "drawn", "grid"]
 
-COLUMNS, ROWS = 16, 7  # of the grid at most; rows where --frames makes many
+LATENTS, VALUES = 9, 7  # of the grid at most; values where --frames makes many
 ON_THE_PAGE = 64  # pictures that move at once
 
 
 def drawn(dial: Dial, count: int) -> list[int]:
-    """Which of ``count`` rows the grid shows: all, or with --frames a few at even distances."""
-    few = count if dial.frames is None else min(count, ROWS)
+    """Which of ``count`` values the grid shows: all, or with --frames a few at even distances."""
+    few = count if dial.frames is None else min(count, VALUES)
     return np.rint(np.linspace(0, count - 1, few)).astype(int).tolist()
 
 
@@ -54,11 +54,12 @@ def _levels(values: list[float]) -> list[float]:
     ]
 
 
-def _label(dial: Dial, row: dict[str, Any], level: float, is_image: bool) -> plotting.Label:
-    lines = [f"log p {row['log_density_nats']:,.0f} nats"]
-    if is_image:
-        lines += [f"{row['bits_per_dim']:.2f} bits/dim", f"PNG {row['png_bytes']:,.0f} bytes"]
-    return plotting.Label(dial.label(row), tuple(lines), level)
+def _head(dial: Dial, row: dict[str, Any]) -> tuple[str, ...]:
+    """What was asked for, and what came of it."""
+    asked = dial.position(row[dial.name])
+    plain = ", plain" if row[dial.name] == PLAIN.get(dial.kind) else ""
+    bits, size = f"{row['bits_per_dim']:.2f} bits/dim", f"PNG {row['png_bytes']:,.0f} bytes"
+    return f"{asked}{plain}", f"log p {row['log_density_nats']:,.0f}", bits, size
 
 
 def grid(
@@ -68,11 +69,16 @@ def grid(
     outs: list[Any],
     images: list[np.ndarray] | None,
 ) -> Image.Image:
-    """A row for each log-density: pictures, or points on their two main directions."""
+    """The same latents at each log-density: pictures, or points on their two main directions."""
     shown = drawn(dial, len(rows))
-    levels = _levels([row["bits_per_dim" if images else "log_density_nats"] for row in rows])
-    labels = [_label(dial, rows[n], levels[n], images is not None) for n in shown]
     if images is None:
+        levels = _levels([row["log_density_nats"] for row in rows])
+        labels = [
+            plotting.Label(
+                dial.label(rows[n]), (f"log p {rows[n]['log_density_nats']:,.0f} nats",), levels[n]
+            )
+            for n in shown
+        ]
         return plotting.scatter_grid(
             [np.reshape(outs[n].x, (len(outs[n].x), -1)) for n in shown],
             labels,
@@ -80,12 +86,19 @@ def grid(
             subtitle="the same latents at each requested log-density; two main directions",
             note="log p: the model's own, found by encoding, in nats; mean over the row",
         )
-    return plotting.image_grid(
-        [images[n][:COLUMNS] for n in shown],
-        labels,
+    order = sorted(shown, key=lambda n: float(rows[n][dial.name]))
+    found = [rows[n]["log_density_nats"] for n in order]
+    turns = [n for n, low, high in zip(order, found, found[1:], strict=False) if high < low]
+    last = dial.position(rows[turns[0]][dial.name]) if turns else ""
+    back = f" Beyond {last} log p turns back." if turns else ""
+    return plotting.dial_strip(
+        [images[n][:LATENTS] for n in order],
+        [_head(dial, rows[n]) for n in order],
         loaded.levels,
         title=loaded.name,
-        subtitle="Every column is one latent; only the requested log-density changes along it.",
-        note="log p and bits/dim (-log2 p per dimension): the model's own, found by encoding; "
-        "means over the row. The bar runs from the smallest to the largest row.",
+        subtitle="Every row is one latent; only the requested log-density changes along it.",
+        note="A smooth picture is the likelier one because each of its pixels follows from its "
+        "neighbours, while detail is one of very many possibilities. log p in nats and bits/dim "
+        "(-log2 p per dimension) are the model's own, found by encoding, and means over the "
+        f"{rows[0]['samples']} samples of a column.{back}",
     )

@@ -1,0 +1,54 @@
+"""The picture of the dial is tested for what it holds, not for pixels."""
+
+import numpy as np
+import pytest
+
+from densityguide import plotting
+
+X64 = False
+
+
+def columns(count, rows, shape=(8, 8, 1), levels=17):
+    """Every picture of one value of its own."""
+    values = np.arange(count * rows).reshape(count, rows, 1, 1, 1) % (levels - 1) + 1
+    return np.broadcast_to(values, (count, rows, *shape)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(2, (8, 8, 1)), (5, (8, 8, 1)), (7, (32, 32, 3))])
+def test_every_picture_is_there_in_its_place(count, shape):
+    images = columns(count, 2, shape)
+    heads = [("q", "log p")] * count
+    page = np.asarray(plotting.dial_strip(images, heads, 17, title="model", note="words " * 60))
+    colours = np.rint(images[:, :, 0, 0, 0] * (255.0 / 16)).astype(np.uint8)
+    places = np.zeros((count, 2, 2))
+    for column in range(count):
+        for row in range(2):
+            y, x = np.nonzero((page == colours[column, row]).all(axis=-1))
+            assert len(y) > 9000
+            places[column, row] = np.median(y), np.median(x)  # letters count for little
+    assert (np.diff(places[:, :, 1], axis=0) > 90).all()  # columns from left to right
+    assert (np.diff(places[:, :, 0], axis=1) > 90).all()  # rows from top to bottom
+    assert np.ptp(places[:, :, 0], axis=0).max() < 1.0
+    assert page.shape[1] < 900
+
+
+def test_a_long_note_makes_the_page_longer_and_not_wider():
+    images, heads = columns(3, 2), [("q",)] * 3
+    short = plotting.dial_strip(images, heads, 17, note="a word")
+    long = plotting.dial_strip(images, heads, 17, note="a word " * 100)
+    assert long.width == short.width
+    assert long.height > short.height + 100
+
+
+@pytest.mark.parametrize(
+    ("images", "heads", "names", "words"),
+    [
+        (np.zeros((2, 8, 8)), [(), ()], (), "columns .* of one shape"),
+        (columns(2, 3), [()], (), "a head for each of 2 columns"),
+        (columns(2, 3), [(), ()], ("a",), "none or 3 names, got 2 and 1"),
+    ],
+)
+def test_bad_columns_are_one_line(images, heads, names, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        plotting.dial_strip(images, heads, 17, names=names)
+    assert "\n" not in str(caught.value)
