@@ -13,12 +13,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 import densityguide as dg
+from densityguide import plotting
 
-PAPER, INK, SOFT, LINE = (250, 250, 248), (28, 30, 34), (112, 116, 124), (37, 99, 171)
-SIDE, GAP, LEFT, TOP, MARGIN = 96, 4, 92, 118, 20
 QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 
 
@@ -50,34 +49,13 @@ def draw(
     return tuple(np.stack(parts, axis=1) for parts in zip(*columns, strict=True))
 
 
-def page(
-    images: np.ndarray, names: tuple[str, ...], quantiles: tuple[float, ...], bits: np.ndarray
-) -> Image.Image:
-    """The picture: words on top, then a column for each q and a row for each latent."""
-    rows, columns = images.shape[:2]
-    wide = LEFT + columns * (SIDE + GAP) + MARGIN
-    sheet = Image.new("RGB", (wide, TOP + rows * (SIDE + GAP) + MARGIN), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default
-    left, right = LEFT, wide - MARGIN - GAP
-    pen.text((left, 12), "less likely: more detail", INK, font(22))
-    pen.text((right, 12), "more likely: smoother", INK, font(22), anchor="ra")
-    pen.line((left, 52, right, 52), LINE, 3)
-    pen.polygon([(right + 2, 52), (right - 12, 45), (right - 12, 59)], LINE)
-    for column, q in enumerate(quantiles):
-        middle = LEFT + column * (SIDE + GAP) + SIDE // 2
-        plain = ", plain" if q == 0.5 else ""
-        pen.text((middle, 68), f"q = {q:g}{plain}", INK, font(16), anchor="ma")
-        words = f"{bits[:, column].mean():.1f} bits/dim"
-        pen.text((middle, 91), words, SOFT, font(14), anchor="ma")
-    for row, name in enumerate(names):
-        y = TOP + row * (SIDE + GAP)
-        pen.text((LEFT - 10, y + SIDE // 2), name, SOFT, font(16), anchor="rm")
-        for column in range(columns):
-            tile = Image.fromarray(images[row, column]).resize(
-                (SIDE, SIDE), Image.Resampling.NEAREST
-            )
-            sheet.paste(tile, (LEFT + column * (SIDE + GAP), y))
-    return sheet
+def page(images: np.ndarray, names: tuple[str, ...], bits: np.ndarray) -> Image.Image:
+    """The picture: a column for each q and a row for each latent."""
+    heads = [
+        (f"q = {q:g}" + (", plain" if q == 0.5 else ""), f"{bits[:, n].mean():.1f} bits/dim")
+        for n, q in enumerate(QUANTILES)
+    ]
+    return plotting.dial_strip(list(np.swapaxes(images, 0, 1)), heads, 256, names=names)
 
 
 def main() -> None:
@@ -88,7 +66,7 @@ def main() -> None:
     names = dg.data.load("tiles32").classes
     flow = dg.models.load("tiles32")
     images, bits, error = draw(flow, len(names), QUANTILES, options.steps)
-    page(images, names, QUANTILES, bits).save(options.out, optimize=True)
+    page(images, names, bits).save(options.out, optimize=True)
     rising = (np.diff(bits, axis=1) < 0).all(axis=1).sum()
     print(f"log p rises with q in every step for {rising} of {len(names)} rows")
     print(f"widest 95 % half-width {error.max():.2f} bits/dim; {options.out}")
