@@ -27,7 +27,7 @@ def draw(
     """Images uint8 [classes, q, H, W, C], their measured bits/dim and its half-width."""
 
     def one(flow: dg.Flow, label: jax.Array, q: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
-        told, (key_latent, key_solve) = flow.given(label), jax.random.split(key)
+        told, (key_latent, key_solve) = flow.given(label, calibration=None), jax.random.split(key)
         out = dg.sample(
             told,
             dg.latent(told, key_latent),
@@ -59,6 +59,7 @@ def page(images: np.ndarray, names: tuple[str, ...], bits: np.ndarray) -> Image.
 
 
 def main() -> None:
+    dg.xla.prepare()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "dial-strip.png")

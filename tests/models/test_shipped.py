@@ -101,24 +101,27 @@ def test_landing_reaches_the_requested_log_p(shipped):
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
     for goal in natural_range(name):
-        out = run(latents, keys, goal)
+        out = run(latents[:4], keys[:4], goal)
         again = encode(flow, trace, out.x, seed=11, steps=31)
-        off = np.asarray(again.value) - goal
+        off = np.abs(np.asarray(again.value) - goal)
         found = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
         assert np.mean(found) >= 0.75
-        error = np.hypot(out.standard_error, again.standard_error)[found]
-        assert np.sqrt(np.mean(off[found] ** 2)) <= nats(flow, 0.002) + np.sqrt(np.mean(error**2))
+        # Other probes, the same steps: three standard errors by Student's t, few as they are.
+        error = np.hypot(out.standard_error, again.standard_error)
+        degrees = np.maximum(np.minimum(out.degrees_of_freedom, again.degrees_of_freedom), 1.0)
+        width = np.where(error > 0, stats.t.ppf(0.9987, degrees) * error, 0.0)
+        assert np.all((off <= nats(flow, 0.002) + width)[found])
 
 
 def test_held_out_digits_have_sane_bits_per_dim():
     flow, digits = dg.models.load("digits8"), data.load("digits8")
-    out = dg.bits_per_dim(flow, digits.heldout[:8], jax.random.key(0), steps=63)
+    out = dg.bits_per_dim(flow, digits.heldout[:8], jax.random.key(0), steps=31)
     assert np.all(out.status == 0)
     # Below the uniform code's log2(17), above nothing at all.
     assert 0.5 < float(out.value.mean()) < 4.0
     assert np.all(out.standard_error < 0.1)
     noise = np.random.default_rng(0).integers(0, 17, (2, 8, 8, 1)).astype(np.uint8)
-    noisy = dg.bits_per_dim(flow, noise, jax.random.key(0), steps=63)
+    noisy = dg.bits_per_dim(flow, noise, jax.random.key(0), steps=31)
     assert float(out.value.mean()) + 1.0 < float(noisy.value.mean())
 
 

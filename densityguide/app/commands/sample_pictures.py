@@ -58,7 +58,7 @@ def _head(dial: Dial, row: dict[str, Any]) -> tuple[str, ...]:
     """What was asked for, and what came of it."""
     asked = dial.position(row[dial.name])
     plain = ", plain" if row[dial.name] == PLAIN.get(dial.kind) else ""
-    bits, size = f"{row['bits_per_dim']:.2f} bits/dim", f"PNG {row['png_bytes']:,.0f} bytes"
+    bits, size = f"{row['bits_per_dim']:.2f} bits/dim", f"PNG {row['png_bytes']:,.0f} B"
     return f"{asked}{plain}", f"log p {row['log_density_nats']:,.0f}", bits, size
 
 
