@@ -47,6 +47,7 @@ def test_ddpm_is_clipped_beyond_its_table_and_compares_by_value():
     assert float(clock(jnp.asarray(-50.0))) == 999.0
     assert clock == dg.clocks.ddpm()
     assert hash(clock) == hash(dg.clocks.ddpm())
+    assert repr(clock) == "Ddpm(1000 steps, log-SNR -10.12 to 9.21)"
 
 
 def cosine_alphas(count=100):

@@ -85,6 +85,10 @@ class Ddpm:
 
     table: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        last, first = self.table[-1], self.table[0]
+        return f"Ddpm({len(self.table)} steps, log-SNR {last:.4g} to {first:.4g})"
+
     def __call__(self, log_snr: Array) -> Array:
         rising = jnp.asarray(self.table[::-1])
         index = jnp.arange(len(self.table) - 1.0, -1.0, -1.0)
