@@ -46,8 +46,8 @@ DOORS = {
     "upath": {"disk", "app"},
     "tensorstore": {"app"},
     "PIL": {"data", "plotting", "app"},
-    "torch": {"models"},
-    "torchax": {"models"},
+    "torch": {"models", "flow"},
+    "torchax": {"models", "flow"},
     "diffusers": {"models"},
 }
 

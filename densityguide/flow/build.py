@@ -102,8 +102,9 @@ def diffusion(
     transform: Any = None,
     condition: Any = None,
     classes: int | range | None = None,
-    batched: bool = False,
-    channels_first: bool = False,
+    batched: bool | None = None,
+    channels_first: bool | None = None,
+    integer_times: bool | None = None,
 ) -> Flow:
     """A flow from a network trained on a Gaussian path (diffusion, EDM, flow matching).
 
@@ -113,7 +114,8 @@ def diffusion(
     Args:
         apply: ``(params, x, t) -> prediction`` for ONE sample, or ``(x, t)`` when ``params`` is
             None; or a module: of flax linen with its ``params``, of flax nnx or equinox with
-            the weights it holds (a copy of them, in evaluation mode).
+            the weights it holds (a copy of them, in evaluation mode); of PyTorch likewise, run by
+            JAX through torchax (extra ``torch``).
         path: ``paths.variance_preserving()``, ``variance_exploding()``, ``linear()``,
             ``conditional_ot(sigma_min)`` or ``custom(log_alpha, log_sigma)``.
         prediction: ``"noise"``, ``"data"``, ``"v"``, ``"score"`` or ``"velocity"``.
@@ -129,6 +131,10 @@ def diffusion(
             knows. Others are refused; traced ones make ``flow.condition_valid()`` false.
         batched: the network takes a leading axis of samples, on x, t and condition.
         channels_first: the network takes [C, H, W]; the flow stays [H, W, C].
+        integer_times: the network looks its time up in a table, by whole numbers: it is called at
+            both neighbours, and the line between them taken, at twice the cost. What the line
+            misses is in no error bar.
+            By default all three are False, and for a module of PyTorch what a trial call finds.
 
     Raises:
         ValueError: something that is not a path, an unknown prediction, a range that falls, leaves
@@ -139,10 +145,16 @@ def diffusion(
     kind = predictions.kind_of(prediction, path)
     check_edm(apply, path, kind)
     clock = _check_clock(clock)
-    network, params = connect(
-        apply, params, condition=condition, batched=batched, channels_first=channels_first
-    )
     shape = shape_of(shape, "shape")
+    network, params = connect(
+        apply,
+        params,
+        condition=condition,
+        shape=shape,
+        batched=batched,
+        channels_first=channels_first,
+        integer_times=integer_times,
+    )
     ends = log_snr_of(log_snr, "log_snr", path)
     check_range(ends, "log_snr")
     field = GaussianField(network, path, kind, clock)
@@ -164,8 +176,9 @@ def cnf(
     transform: Any = None,
     condition: Any = None,
     classes: int | range | None = None,
-    batched: bool = False,
-    channels_first: bool = False,
+    batched: bool | None = None,
+    channels_first: bool | None = None,
+    integer_times: bool | None = None,
 ) -> Flow:
     """Any continuous normalizing flow, with or without a score.
 
@@ -176,14 +189,23 @@ def cnf(
         interval: ``(time of the prior, time of the data)``, in either order of size.
         shape: of one sample.
         score: ``(params, x, t) -> grad log p_t(x)``, needed by density guidance only.
-        condition, classes, batched, channels_first: as of `diffusion`.
+        condition, classes, batched, channels_first, integer_times: as of `diffusion`.
         transform: declared data transform, needed by ``bits_per_dim``.
 
     Raises:
         ValueError: unusable prior, equal ends, or outputs of another shape than the input.
     """
-    layout = {"condition": condition, "batched": batched, "channels_first": channels_first}
-    network, known = connect(velocity, params, name="velocity", **layout)
+    shape = shape_of(shape, "shape")
+    network, known = connect(
+        velocity,
+        params,
+        condition=condition,
+        shape=shape,
+        batched=batched,
+        channels_first=channels_first,
+        integer_times=integer_times,
+        name="velocity",
+    )
     if score is not None:
         framework = framework_of(score)
         require(
@@ -195,7 +217,6 @@ def cnf(
         require(callable(score), f"score must be a function (params, x, t), got {score!r}")
         score = dataclasses.replace(network, function=score, name="score")
     network = dataclasses.replace(network, name="velocity")
-    shape = shape_of(shape, "shape")
     field = AnyField(network, score)
     check_field(field, known, shape, "the velocity")
     return Flow(

@@ -1,4 +1,4 @@
-"""Modules of flax and equinox as a function and its weights.
+"""Modules of flax, equinox and PyTorch as a function and its weights.
 
 The weights become an argument, so that training or averaging them never recompiles; the rest of
 a module is static and compared by value. A module is copied and put into evaluation mode: the
@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import jax
 
 from densityguide.checks import require
+from densityguide.flow import torch_modules
 
 __all__ = ["Framework", "framework_of", "unpack"]
 
 
 def unpack(network: Any, params: Any, name: str = "apply") -> tuple[Callable[..., Any], Any]:
-    """``(function, params)`` of a plain function, a flax linen, flax nnx or equinox module.
+    """``(function, params)`` of a plain function, or a module of flax, equinox or PyTorch.
 
     ``params`` is given for functions and linen modules, and comes with the others; ``name`` is for
     messages.
@@ -45,6 +46,7 @@ class Framework(NamedTuple):
     name: str
     home: str
     unpack: Callable[[Any, Any], tuple[Callable[..., Any], Any]]
+    guessed: bool = False  # whether its networks take batches and channels first as a rule
 
 
 def framework_of(network: Any) -> Framework | None:
@@ -134,8 +136,13 @@ def _equinox(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
     return _Equinox(static), params
 
 
+def _torch(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
+    return torch_modules.unpack(module, params)
+
+
 FRAMEWORKS = (
     Framework("linen", "flax.linen", _linen),
     Framework("nnx", "flax.nnx", _nnx),
     Framework("equinox", "equinox", _equinox),
+    Framework("torch", "torch.nn", _torch, guessed=True),
 )

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from densityguide.checks import number, require, verb
+from densityguide.flow import layouts
 from densityguide.flow.conditions import Conditioned, alike
-from densityguide.flow.modules import unpack
+from densityguide.flow.modules import framework_of, unpack
 from densityguide.flow.paths import Path
 from densityguide.flow.predictions import DATA, Kind
 
@@ -34,9 +35,19 @@ class Network:
     conditioned: bool = False
     batched: bool = False
     channels_first: bool = False
+    integer_times: bool = False
     name: str = "network"
 
     def __call__(self, params: Any, x: Array, t: Array) -> Array:
+        if not self.integer_times:
+            return self._at(params, x, t)
+        # Of a table of times, both neighbours, and between them the straight line.
+        below = jnp.floor(t)
+        low, high = (self._at(params, x, (below + n).astype(jnp.int32)) for n in (0, 1))
+        share = (t - below).astype(low.dtype)
+        return (1.0 - share) * low + share * high
+
+    def _at(self, params: Any, x: Array, t: Array) -> Array:
         shape = x.shape
         after: tuple[Any, ...] = ()
         if self.conditioned:
@@ -82,11 +93,14 @@ def connect(
     params: Any,
     *,
     condition: Any = None,
-    batched: bool = False,
-    channels_first: bool = False,
+    shape: tuple[int, ...],
+    batched: bool | None = None,
+    channels_first: bool | None = None,
+    integer_times: bool | None = None,
     name: str = "apply",
 ) -> tuple[Network, Any]:
-    """The network and the params of its flow (`Conditioned` if there is a condition)."""
+    """The network and the params of its flow (`Conditioned` if there is a condition). What is not
+    said of the layout is False, or for a module of PyTorch what a trial call says."""
     preconditioned = isinstance(network, _Edm)
     inner = network.network if preconditioned else network
     function, params = unpack(inner, params, name)
@@ -96,7 +110,11 @@ def connect(
     conditioned = condition is not None
     if conditioned:
         params = Conditioned(params, alike(condition, condition, "condition"))
-    return Network(function, with_params, conditioned, batched, channels_first), params
+    made = Network(function, with_params, conditioned)
+    known = layouts.Layout(batched, channels_first, integer_times)
+    framework = framework_of(inner)
+    guessing = framework is not None and framework.guessed
+    return layouts.settle(made, params, shape, known, guessing), params
 
 
 def check_field(field: Callable[..., Any], params: Any, shape: tuple[int, ...], what: str) -> None:

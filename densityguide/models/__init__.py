@@ -5,6 +5,7 @@ from densityguide.models.dit import DiT
 from densityguide.models.load import load
 from densityguide.models.mlp import MLP
 from densityguide.models.pretrained import names
+from densityguide.models.torch_weights import from_torch
 from densityguide.models.unet import UNet
 
-__all__ = ["MLP", "DiT", "UNet", "from_diffusers", "image_decoder", "load", "names"]
+__all__ = ["MLP", "DiT", "UNet", "from_diffusers", "from_torch", "image_decoder", "load", "names"]

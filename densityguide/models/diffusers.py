@@ -1,4 +1,4 @@
-"""Models saved by Hugging Face diffusers, run by JAX through torchax; only this module uses torch.
+"""Models saved by Hugging Face diffusers, run by JAX through torchax.
 
 A folder becomes a `Flow` with its weights as arguments, so everything in this library applies to
 it: guidance, exact traces, log-densities. Only safetensors are read, nothing is downloaded.
@@ -26,6 +26,7 @@ from densityguide.data.transforms import Dequantise
 from densityguide.flow import clocks, paths
 from densityguide.flow.build import diffusion
 from densityguide.flow.flow import Flow
+from densityguide.flow.torch_modules import packages
 from densityguide.models.diffusers_condition import KINDS, classes_of, condition_of
 from densityguide.models.diffusers_folder import (
     DECODERS,
@@ -162,8 +163,8 @@ class _Engine:
 def _engine() -> _Engine:
     try:
         import diffusers
-        import torch
-        import torchax
+
+        parts = packages()
     except ImportError as error:
         raise ValueError(
             f"models of diffusers need packages that are not installed ({error}): "
@@ -171,7 +172,7 @@ def _engine() -> _Engine:
         ) from None
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
-    return _Engine(torch, torchax, diffusers)
+    return _Engine(parts.torch, parts.torchax, diffusers)
 
 
 def _schedule(config: dict[str, Any], folder: Path) -> dict[str, Any]:

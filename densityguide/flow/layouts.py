@@ -1,0 +1,72 @@
+"""How a network takes its arguments: said by the user, or found out by a trial call."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from densityguide.flow.torch_modules import reason
+
+__all__ = ["Layout", "settle"]
+
+
+class Layout(NamedTuple):
+    """Options of `densityguide.diffusion`; None where they are not said."""
+
+    batched: bool | None
+    channels_first: bool | None
+    integer_times: bool | None
+
+
+def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, guessing: bool) -> Any:
+    """The network with every option decided. ``guessing``: by the first layout in which it returns
+    the shape of its input, and a warning says which; else what is not said is False.
+
+    Raises:
+        ValueError: no layout fits; with the reason of the most usual one.
+    """
+    if not guessing or None not in known:
+        return dataclasses.replace(network, **{k: bool(v) for k, v in known._asdict().items()})
+    x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+    t = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    first: Exception | None = None
+    for layout in _candidates(known, shape):
+        trial = dataclasses.replace(network, **layout._asdict())
+        try:
+            jax.eval_shape(trial, params, x, t)
+        except Exception as error:  # whatever a network raises when it is called wrongly
+            first = error if first is None else first
+            continue
+        said = ", ".join(
+            f"{k}={getattr(layout, k)}" for k, v in known._asdict().items() if v is None
+        )
+        warnings.warn(
+            f"by a trial call the network takes {said}: pass these to say so yourself",
+            stacklevel=5,
+        )
+        return trial
+    assert first is not None
+    raise ValueError(
+        f"the module of PyTorch failed on samples of shape {shape} in every layout: {reason(first)}"
+    ) from first
+
+
+def _candidates(known: Layout, shape: tuple[int, ...]) -> list[Layout]:
+    """The most usual one first: a batch of [C, H, W] and times as they are."""
+    usual = Layout(True, len(shape) == 3, False)
+    pairs = [
+        (value,) if value is not None else (first, not first)
+        for value, first in zip(known, usual, strict=True)
+    ]
+    times, batches, channels = pairs[2], pairs[0], pairs[1]
+    return [
+        Layout(batched, first, whole)
+        for whole in times
+        for batched in batches
+        for first in channels
+        if not first or len(shape) == 3
+    ]

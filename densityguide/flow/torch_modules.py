@@ -1,0 +1,101 @@
+"""Modules of PyTorch as a JAX function and its weights, through torchax."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from densityguide.checks import require
+
+__all__ = ["engine", "packages", "reason", "unpack"]
+
+# What an error of the trial call says, and what the module does to provoke it.
+STONES = (
+    (
+        (
+            "aten::_local_scalar_dense",
+            "ConcretizationTypeError",
+            "TracerBoolConversion",
+            "__bool__",
+        ),
+        "its forward makes a Python number or a decision of a tensor (.item(), int(), float(), "
+        "if): use tensor operations, torch.where",
+    ),
+    (
+        ("torch.Tensor(", "must be an instance of torchax", "can't be cast", "new(): expected"),
+        "its forward makes a tensor that JAX cannot follow: use torch.tensor, torch.arange or "
+        "register_buffer, not torch.Tensor",
+    ),
+    (
+        ("NumPy", "numpy"),
+        "its forward leaves torch for NumPy: use torch operations",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The two packages."""
+
+    torch: Any
+    torchax: Any
+
+
+def packages() -> Engine:
+    """ImportError where one is not installed."""
+    import torch
+    import torchax
+
+    return Engine(torch, torchax)
+
+
+@functools.cache
+def engine() -> Engine:
+    """ValueError, one line, where they are not installed."""
+    try:
+        return packages()
+    except ImportError as error:
+        raise ValueError(
+            "a module of PyTorch is run by JAX through torchax, which is not installed "
+            f'({error}): pip install -e ".[torch]", or "densityguide[torch]"'
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Torch:
+    function: Callable[..., Any]
+
+    def __call__(self, params: Any, *args: Any) -> Any:
+        # By this device torchax knows tensors that the module makes for its own.
+        with engine().torch.device("meta"):
+            return self.function(params, args)
+
+
+def unpack(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
+    """``(function, weights)`` of a copy in evaluation mode. The weights [names] are a dict of JAX
+    arrays: parameters and buffers.
+
+    Raises:
+        ValueError: weights given beside the module's own, or torchax not installed.
+    """
+    require(
+        params is None,
+        "the weights come with a module of PyTorch: leave params= out, or change them later by "
+        "flow.replace(params=...)",
+    )
+    weights, function = engine().torchax.extract_jax(copy.deepcopy(module).eval())
+    return _Torch(function), jax.tree.map(lambda leaf: leaf, dict(weights))
+
+
+def reason(error: Exception) -> str:
+    """Why a trial call failed, where the cause is a known one; else the error's own first line."""
+    words = f"{type(error).__name__}: {error}"
+    for marks, advice in STONES:
+        if any(mark in words for mark in marks):
+            return advice
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

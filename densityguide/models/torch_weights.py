@@ -1,0 +1,86 @@
+"""Weights of PyTorch modules from their files; no file runs code."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+from densityguide.checks import require
+from densityguide.flow.torch_modules import engine
+
+__all__ = ["from_torch"]
+
+INSIDE = ("state_dict", "model_state_dict", "model", "ema")  # where checkpoints keep the weights
+PARALLEL = "module."  # the prefix of torch's DataParallel
+
+
+def from_torch(module: Any, file: str | os.PathLike[str]) -> Any:
+    """A copy of the module with the weights of a file, in evaluation mode, for
+    `densityguide.diffusion` and `densityguide.cnf`.
+
+    Args:
+        module: a ``torch.nn.Module`` of the right architecture.
+        file: a state dict as safetensors or as ``torch.save`` writes it (``.pt``, ``.pth``), read
+            with ``weights_only=True``; or a checkpoint that holds one as ``state_dict``, ``model``
+            or ``ema``. The prefix of DataParallel is dropped.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: torch is not installed, a damaged file, one that would run code, or weights of
+            another architecture.
+    """
+    torch = engine().torch
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of weights, found none at {path}: check the path")
+    weights = _weights(torch, _read(torch, path), path)
+    module = copy.deepcopy(module).eval()
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    wrong = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+    require(
+        not (missing or extra or wrong),
+        f"the weights in {path} are of another architecture than {type(module).__name__}: "
+        f"{len(missing)} missing, {len(extra)} more, {len(wrong)} of another shape (first "
+        f"{[*missing, *extra, *wrong][0] if missing or extra or wrong else ''})",
+    )
+    module.load_state_dict(weights)
+    return module
+
+
+def _read(torch: Any, path: Path) -> Any:
+    from safetensors import SafetensorError
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"expected weights alone in {path}, it is damaged or holds objects that would run "
+            "code: where it was made, save module.state_dict()"
+        ) from None
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, SafetensorError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise ValueError(f"the weights in {path} are damaged ({words}): copy them again") from None
+
+
+def _weights(torch: Any, found: Any, path: Path) -> dict[str, Any]:
+    """Tensors by name."""
+
+    def fine(value: Any) -> bool:
+        return isinstance(value, dict) and bool(value) and all(map(torch.is_tensor, value.values()))
+
+    inside = [] if not isinstance(found, dict) else [found.get(name) for name in INSIDE]
+    for value in (found, *inside):
+        if fine(value):
+            return {str(name).removeprefix(PARALLEL): tensor for name, tensor in value.items()}
+    keys = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
+    raise ValueError(
+        f"expected a state dict in {path}, it holds {keys}: save module.state_dict() to a file"
+    )

@@ -1,0 +1,247 @@
+"""A module of PyTorch is handed in as it is: the flow of its formula, or one line that helps."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import densityguide as dg
+from densityguide.flow import torch_modules
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchax")
+nn = torch.nn
+
+VP = {"path": dg.paths.variance_preserving(), "prediction": "noise"}
+
+
+class Points(nn.Module):
+    """[N, 4] and times [N]; dropout and a batch's statistics are off in evaluation."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(5, 8), nn.Linear(8, 4)
+        self.norm, self.dropout = nn.BatchNorm1d(8), nn.Dropout(0.5)
+
+    def forward(self, x, t):
+        hidden = self.first(torch.cat([x, 0.1 * t[:, None]], dim=1))
+        return self.second(self.dropout(nn.functional.silu(self.norm(hidden))))
+
+
+class Pictures(nn.Module):
+    """[N, 1, 8, 8] and times [N], with a tensor made on the way and another changed in place."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.into, self.out = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 1, 3, padding=1)
+
+    def forward(self, x, t):
+        frequencies = torch.exp(-torch.arange(6, dtype=torch.float32))
+        hidden = self.into(x) + torch.sin(t[:, None] * frequencies)[:, :, None, None]
+        hidden *= 0.5
+        return self.out(nn.functional.silu(hidden))
+
+
+class Table(Points):
+    """Times are looked up."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(1000, 1)
+
+    def forward(self, x, t):
+        return super().forward(x, self.table(t)[:, 0])
+
+
+def made(module, shape, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dg.diffusion(module, shape=shape, **(VP | options))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(Points, (4,)), (Pictures, (8, 8, 1))])
+def test_the_flow_predicts_what_the_module_does(kind, shape):
+    module = kind()
+    with pytest.warns(UserWarning, match="the network takes batched=True, channels_first="):
+        flow = dg.diffusion(module, shape=shape, **VP)
+    x, level = jax.random.normal(jax.random.key(0), shape), 1.3
+    given = np.asarray(x)[None] if len(shape) == 1 else np.moveaxis(np.asarray(x), -1, 0)[None]
+    with torch.no_grad():
+        noise = module.eval()(torch.tensor(given), torch.tensor([level]))[0].numpy()
+    noise = noise if len(shape) == 1 else np.moveaxis(noise, 0, -1)
+    sigma = float(flow.path.sigma(level))
+    np.testing.assert_allclose(flow.score(x, level), -noise / sigma, rtol=2e-4, atol=2e-5)
+
+
+def test_the_users_module_is_left_alone_and_other_weights_compile_nothing():
+    module = Points()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    flow = made(module, (4,))
+    traces = []
+
+    @jax.jit
+    def log_p(flow, x):
+        traces.append(1)
+        return dg.log_density(flow, x, steps=16).value
+
+    x = jnp.ones(4)
+    first = log_p(flow, x)
+    other = flow.params | {"first.weight": 0.5 * flow.params["first.weight"]}
+    second = log_p(flow.replace(params=other), x)
+    assert len(traces) == 1
+    assert abs(float(first - second)) > 1e-3
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_cnf_takes_a_module_as_its_velocity():
+    options = {"prior": dg.priors.normal((4,)), "interval": (0.0, 1.0), "shape": (4,)}
+    with pytest.warns(UserWarning, match="batched=True"):
+        flow = dg.cnf(Points(), **options)
+    out = dg.sample(flow, dg.latent(flow, jax.random.key(0)), steps=16)
+    again = dg.log_density(flow, out.x, steps=16)
+    np.testing.assert_allclose(out.log_density, again.value, atol=1e-2)
+
+
+def test_times_of_a_table_are_whole_and_between_them_runs_a_line():
+    module = Table()
+    with pytest.warns(UserWarning, match="integer_times=True"):
+        flow = dg.diffusion(module, shape=(4,), clock=dg.clocks.ddpm(), **VP)
+    x = jnp.linspace(-1.0, 1.0, 4)
+    steps = dg.clocks.ddpm_log_snr()
+
+    def noise(index):
+        with torch.no_grad():
+            found = module.eval()(torch.tensor(np.asarray(x))[None], torch.tensor([index]))
+        return found[0].numpy()
+
+    level = jnp.float32(0.5 * (steps[400] + steps[401]))
+    index = float(flow.field.clock(level))
+    share = index - 400
+    expected = (1 - share) * noise(400) + share * noise(401)
+    found = -flow.score(x, level) * flow.path.sigma(level)
+    assert 0.2 < share < 0.8
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_layout_that_is_said_is_not_guessed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said = {"batched": True, "channels_first": True, "integer_times": False}
+        dg.diffusion(Pictures(), shape=(8, 8, 1), **VP, **said)
+
+
+class Item(Points):
+    def forward(self, x, t):
+        return super().forward(x, t) * (1.0 if t.mean().item() > 0 else 2.0)
+
+
+class Decision(Points):
+    def forward(self, x, t):
+        return super().forward(x, t) if t.sum() > 0 else x
+
+
+class Legacy(Points):
+    def forward(self, x, t):
+        return super().forward(x, t) * torch.Tensor([2.0])
+
+
+class Numpy(Points):
+    def forward(self, x, t):
+        return super().forward(x, t) * torch.tensor(np.sin(t.numpy()))[:, None]
+
+
+class Broken(Points):
+    def forward(self, x, t):
+        raise RuntimeError("a fault of its own")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Item, "makes a Python number or a decision of a tensor"),
+        (Decision, "makes a Python number or a decision of a tensor"),
+        (Numpy, "leaves torch for NumPy"),
+        (Broken, "a fault of its own"),
+    ],
+)
+def test_stumbling_stones_are_one_line(kind, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        made(kind(), (4,))
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_made_the_old_way_are_followed():
+    twice, once = (made(kind(), (4,)).score(jnp.ones(4), 0.0) for kind in (Legacy, Points))
+    np.testing.assert_allclose(twice, 2.0 * once, rtol=1e-4)
+
+
+def test_without_torchax_the_extra_is_named(hide):
+    torch_modules.engine.cache_clear()
+    hide("torchax")
+    with pytest.raises(
+        ValueError, match=r'through torchax.*pip install -e "\.\[torch\]"'
+    ) as caught:
+        made(Points(), (4,))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_beside_the_modules_own_are_refused():
+    with pytest.raises(ValueError, match="leave params= out"):
+        made(Points(), (4,), params=jnp.ones(3))
+
+
+SAVED = {
+    "state dict": lambda state: state,
+    "checkpoint": lambda state: {"epoch": 3, "state_dict": state},
+    "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_weights_come_from_a_file(tmp_path, name):
+    source, other = Points(), Points()
+    with torch.no_grad():
+        source.first.weight += 1.0
+    torch.save(SAVED[name](source.state_dict()), tmp_path / "weights.pth")
+    loaded = dg.models.from_torch(other, tmp_path / "weights.pth")
+    assert torch.equal(loaded.first.weight, source.first.weight)
+    assert not torch.equal(other.first.weight, source.first.weight)
+    assert not loaded.training
+
+
+def test_weights_come_from_safetensors(tmp_path):
+    from safetensors.torch import save_file
+
+    source = Points()
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    loaded = dg.models.from_torch(Points(), tmp_path / "weights.safetensors")
+    assert torch.equal(loaded.second.bias, source.second.bias)
+
+
+class Trap:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit(3)",))
+
+
+def test_files_that_are_no_weights_are_one_line(tmp_path):
+    file = tmp_path / "weights.pth"
+    with pytest.raises(FileNotFoundError, match="found none at"):
+        dg.models.from_torch(Points(), file)
+    for content, words in (
+        (Trap(), "would run code"),
+        ({"epoch": 3}, "it holds epoch: save module.state_dict"),
+        (Pictures().state_dict(), "another architecture than Points"),
+        ({"first.weight": torch.zeros(2, 2)}, "1 of another shape"),
+    ):
+        torch.save(content, file)
+        with pytest.raises(ValueError, match=words) as caught:
+            dg.models.from_torch(Points(), file)
+        assert "\n" not in str(caught.value)
+    file.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="is damaged or holds objects"):
+        dg.models.from_torch(Points(), file)
