@@ -84,9 +84,9 @@ def amount(
         value = float(text.strip().removesuffix(BITS).removesuffix("nats"))
     except ValueError:
         value = math.nan
-    if not math.isfinite(np.float32(value)):
+    if not abs(value) < np.finfo(np.float32).max:
         raise ValueError(
-            f"{option} must be numbers of nats, or of bits/dim with {BITS} after them, got "
+            f"{option} takes numbers of nats, or of bits/dim with {BITS} after them, got "
             f"{text!r}: write e.g. {option} {examples[0]} or {option} {examples[1]}"
         )
     return value, bits

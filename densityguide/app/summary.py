@@ -97,11 +97,12 @@ def means(flow: Flow, log_density: Any, total_error: Any) -> dict[str, Any]:
 
 
 def beyond(settings: Settings, *total_errors: Any) -> dict[str, int]:
-    """How many samples are less certain than ``--tolerance`` asked; nothing without one."""
-    if settings.tolerance is None:
+    """Of how many samples log p is less certain than ``--tolerance`` asked; nothing without one.
+    Those that failed have no error to compare."""
+    tolerance = settings.tolerance
+    if tolerance is None:
         return {}
-    within = sum(int((np.asarray(errors) <= settings.tolerance).sum()) for errors in total_errors)
-    return {"beyond_tolerance": sum(np.size(errors) for errors in total_errors) - within}
+    return {"beyond_tolerance": sum(int((np.asarray(e) > tolerance).sum()) for e in total_errors)}
 
 
 def row(

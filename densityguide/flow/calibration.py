@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jax import Array
@@ -36,11 +37,14 @@ def checked(calibration: Any) -> Calibration | None:
     return calibration
 
 
-def spans(calibration: Calibration | None, interval: tuple[Array, Array]) -> bool:
-    """Whether a calibration covers a flow's clock, as far as both are known."""
-    if calibration is None:
-        return True
-    times = calibration.times
+def spans(calibrations: Iterable[Calibration | None], interval: tuple[Array, Array]) -> bool:
+    """Whether each calibration covers a flow's clock, as far as both are known; stacked ones share
+    their times."""
+    return all(_spans(each.times, interval) for each in calibrations if each is not None)
+
+
+def _spans(times: Array, interval: tuple[Array, Array]) -> bool:
+    times = times[0] if times.ndim == 2 else times
     ends = [concrete(end) for end in (*interval, times[0], times[-1])]
     known = [float(end) for end in ends if end is not None and not end.ndim]
     if len(known) < 4:

@@ -164,12 +164,14 @@ class Flow:
         if shape is not KEEP or not _alike(flow.params, self.params):
             check_field(flow.field, flow.params, flow.shape, "the flow's network")
         flow = flow._with_prior(self, prior)
-        if not isinstance(calibration, _Keep):
-            return dataclasses.replace(flow, calibration=checked(calibration))
         changed: list[str] = [name for name in ("params", "shape") if name in new]
         changed += [] if isinstance(prior, _Keep) else ["prior"]
-        changed += [] if spans(flow.calibration, flow.interval) else ["interval"]
-        return flow._uncalibrated(changed)
+        held = flow.calibration, flow.calibrations
+        changed += ["interval"] if "interval" in new and not spans(held, flow.interval) else []
+        if isinstance(calibration, _Keep):
+            return flow._uncalibrated(changed)
+        kept = None if changed else flow.calibrations
+        return dataclasses.replace(flow, calibration=checked(calibration), calibrations=kept)
 
     def _other_interval(self, interval: Any) -> tuple[Array, Array]:
         if self.path is None:
@@ -247,14 +249,14 @@ class Flow:
         flow = dataclasses.replace(self, params=self.params._replace(condition=condition))
         if not isinstance(calibration, _Keep):
             return dataclasses.replace(flow, calibration=checked(calibration))
-        if flow.calibrations is not None and flow.classes is not None:
-            row = condition - flow.classes.start
-            one = jax.tree.map(lambda value: value[row], flow.calibrations)
-            return dataclasses.replace(flow, calibration=one)
-        leaves = zip(
-            jax.tree.leaves(self.params.condition), jax.tree.leaves(condition), strict=True
-        )
-        return flow if all(same(a, b) for a, b in leaves) else flow._uncalibrated(["condition"])
+        pairs = map(jax.tree.leaves, (self.params.condition, condition))
+        if all(same(old, new) for old, new in zip(*pairs, strict=True)):
+            return flow
+        if flow.calibrations is None or flow.classes is None:
+            return flow._uncalibrated(["condition"])
+        row = condition - flow.classes.start
+        one = jax.tree.map(lambda value: value[row], flow.calibrations)
+        return dataclasses.replace(flow, calibration=one)
 
     def condition_valid(self) -> Array:
         """Whether every class label is one that the network knows (bool); true where its classes

@@ -95,7 +95,7 @@ def _check(
     dial = values.get("dial", np.broadcast_to(np.asarray([0.0, 1.0]), (*classes, 2)))
     if dial.shape != (*classes, 2) or not ((dial >= 0) & (dial <= 1)).all():
         raise ValueError("a dial must be two quantiles")
-    if not (dial[..., 0] < dial[..., 1]).all():
+    if not (dial[..., 0] <= dial[..., 1]).all():
         raise ValueError("a dial must be two quantiles, the lower first")
     if not all(np.isfinite(value).all() for value in values.values()):
         raise ValueError("it holds values that are not finite")

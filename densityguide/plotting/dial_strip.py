@@ -55,7 +55,8 @@ def dial_strip(
     room = ACROSS // len(columns)
     factor = max(1, SIDE // max(height, width), min(LARGE, room) // max(height, width))
     wide, tall = factor * width, factor * height
-    left, pitch = MARGIN + (NAME if names else 0), max(wide + GAP, room)
+    widest = max(font(16).getlength(line) for head in heads for line in ("", *head))
+    left, pitch = MARGIN + (NAME if names else 0), max(wide + GAP, room, round(widest) + 12)
     across = len(columns) * pitch - GAP
     page_width = left + across + MARGIN
     lines = textwrap.wrap(note, max((page_width - 2 * MARGIN) // LETTERS, 20))

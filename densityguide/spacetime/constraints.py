@@ -48,12 +48,13 @@ class Constraint:
 
 
 def _weight(value: ArrayLike) -> Array:
-    known = concrete(value)
+    weight = scalar(value, "weight")
+    known = concrete(weight)
     require(
-        known is None or bool((known > 0).all() and np.isfinite(known).all()),
+        known is None or bool(known > 0 and np.isfinite(known)),
         f"weight must be positive, got {value}",
     )
-    return scalar(value, "weight")
+    return weight
 
 
 def _line(params: Any, landmark: Any, points: Point, change: Array) -> Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from densityguide.checks import concrete, require, scalar
 from densityguide.spacetime.point import Point
 
 __all__ = ["arc", "distance", "gaussian_distance", "separation"]
@@ -33,10 +34,22 @@ def gaussian_distance(a: Point, b: Point, mean: ArrayLike, variance: ArrayLike) 
 
     Only ``t < sqrt(variance)`` exists: a geodesic that would rise above touches the noise end,
     and there this is a lower bound.
+
+    Raises:
+        ValueError: arrays for points, or a variance that is not positive.
     """
+    for p in (a, b):
+        require(
+            isinstance(p, Point),
+            f"gaussian_distance takes points, got {type(p).__name__}: make one with "
+            "spacetime.point",
+        )
+    v = scalar(variance, "variance")
+    known = concrete(v)
+    require(known is None or bool(known > 0), f"variance must be positive, got {variance}")
 
     def at(p: Point) -> tuple[Array, Array]:
-        nu, v = jnp.exp(p.log_snr), jnp.asarray(variance)
+        nu = jnp.exp(p.log_snr)
         t = jnp.sqrt(1.0 / (nu + 1.0 / v))
         return t**2 * (nu * p.y + mean / v), t
 

@@ -33,15 +33,16 @@ class Monotone(NamedTuple):
     """What was measured at each of the ``values`` [n] of the dial.
 
     ``log_density`` [n] is mean measured log p in nats; ``rise`` [n - 1] the mean, over the same
-    latents, of the difference between neighbours, with its ``standard_error``; ``low`` and ``high``
-    are the ends of the longest run of values along which every rise is above two standard errors
-    (nan if none is); ``failed`` [n] counts samples that are left out.
+    latents, of the difference between neighbours, with its ``standard_error``; ``sure`` [n - 1],
+    whether that is above two of them; ``low`` and ``high`` are the ends of the longest run of
+    values with sure rises (nan if none is); ``failed`` [n] counts samples that are left out.
     """
 
     values: np.ndarray
     log_density: np.ndarray
     rise: np.ndarray
     standard_error: np.ndarray
+    sure: np.ndarray
     low: float
     high: float
     failed: np.ndarray
@@ -115,7 +116,7 @@ def _read(values: np.ndarray, log_density: np.ndarray) -> Monotone:
     ends = (values[first], values[first + length]) if length else (np.nan, np.nan)
     mean = np.nanmean(np.where(np.isfinite(log_density), log_density, np.nan), axis=1)
     lost = (~np.isfinite(log_density)).sum(axis=1)
-    return Monotone(values, mean, rise, error, float(ends[0]), float(ends[1]), lost)
+    return Monotone(values, mean, rise, error, sure, float(ends[0]), float(ends[1]), lost)
 
 
 def _longest(sure: np.ndarray) -> tuple[int, int]:

@@ -58,8 +58,8 @@ def measures(
     of 48 steps, and `monotone_range` with ``latents`` at each of ``values``. Then the solver's
     error of `log_density` for 8 of the flow's own samples at 8 to 128 steps.
 
-    Where no range is found in which log p rises, the dial is the pair of ``values`` next to 0.5, so
-    that all others are warned of.
+    The dial is the range around 0.5, the plain model, in which every rise is above two standard
+    errors; where there is none it is 0.5 alone, so that every other q is warned of.
 
     Args:
         classes: False leaves out all classes but none.
@@ -67,14 +67,14 @@ def measures(
 
     Raises:
         ValueError: a flow without a score, D above 256 without a trace, fewer than 8 samples or 4
-            latents, values that do not rise through 0.5.
+            latents, values that do not rise or do not hold 0.5.
     """
     require_flow(flow, "measures")
     random_key(key, "measures needs key=: pass jax.random.key(...)")
     asked = np.asarray(values, np.float64)
     require(
-        asked.ndim == 1 and bool((asked < 0.5).any() and (asked > 0.5).any()),
-        f"values must rise through 0.5, the plain model, got {values}",
+        asked.ndim == 1 and bool((asked[1:-1] == 0.5).any()),
+        f"values must rise and hold 0.5, the plain model, between others, got {values}",
     )
     number, rows = whole(count, 8, "count"), whole(latents, 4, "latents")
     trace = streams.required(flow, divergence, key, "measures")
@@ -113,10 +113,13 @@ def _ticks(progress: Callable[[int, int], None] | None, total: int) -> Callable[
 
 
 def _dial(found: Monotone) -> np.ndarray:
-    if np.isfinite(found.low):
-        return np.asarray([found.low, found.high], np.float32)
-    below, above = found.values[found.values < 0.5], found.values[found.values > 0.5]
-    return np.asarray([below[-1], above[0]], np.float32)
+    """The ends of the run of rises that holds 0.5."""
+    low = high = int(np.flatnonzero(found.values == 0.5)[0])
+    while low > 0 and found.sure[low - 1]:
+        low -= 1
+    while high < len(found.sure) and found.sure[high]:
+        high += 1
+    return np.asarray(found.values[[low, high]], np.float32)
 
 
 @partial(jax.jit, static_argnames=("trace", "steps"))

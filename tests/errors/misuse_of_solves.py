@@ -144,6 +144,6 @@ MISUSES = {
     ),
     "measures-values": (
         lambda: measures(world(), key(), values=(0.6, 0.7)),
-        "must rise through 0.5",
+        "must rise and hold 0.5, the plain model",
     ),
 }

@@ -70,6 +70,15 @@ MISUSES = {
         r"a constraint takes y of shape \(2,\)",
     ),
     "weight": (lambda: spacetime.hold(-1.0), "weight must be positive, got -1.0"),
+    "weight-text": (lambda: spacetime.hold("x"), "weight must be a real number, got .x."),
+    "distance-array": (
+        lambda: spacetime.gaussian_distance(x(), at(), 0.0, 1.0),
+        "gaussian_distance takes points, got",
+    ),
+    "distance-variance": (
+        lambda: spacetime.gaussian_distance(at(), at(), 0.0, -1.5),
+        "variance must be positive, got -1.5",
+    ),
     "schedule": (
         lambda: spacetime.schedule(1.0),
         r"nats must be \[segments \+ 1\], got",

@@ -50,6 +50,24 @@ def test_other_weights_have_none(folder):
     assert dg.classifier_free(flow, scale=2.0, negative=-1).calibrations is None
 
 
+def test_one_of_ones_own_stays_under_its_class(folder):
+    calibrations.write(folder, [made(label) for label in range(-1, 10)])
+    flow, mine = dg.models.load(folder), made(20)
+    assert flow.given(3, calibration=mine).given(3).calibration is mine
+    assert float(flow.given(3, calibration=mine).given(4).calibration.spread[0]) == 6.0
+
+
+def test_those_of_the_old_weights_or_clock_go_with_them(folder):
+    calibrations.write(folder, [made(label) for label in range(-1, 10)])
+    flow = dg.models.load(folder)
+    other = jax.tree.map(lambda leaf: 2 * leaf, flow.params.weights)
+    assert flow.replace(params=other, calibration=made(0)).calibrations is None
+    assert flow.replace(calibration=made(0)).calibrations is flow.calibrations
+    bare = flow.given(3, calibration=None)
+    with pytest.warns(UserWarning, match="belongs to its old interval"):
+        assert bare.replace(interval=(-12.0, 12.0)).calibrations is None
+
+
 def test_one_for_all_is_that_of_no_class(folder):
     calibrations.write(folder, [made(-1, dial=False)])
     flow = dg.models.load(folder)

@@ -106,9 +106,16 @@ def calibrate(
     """
     from densityguide.app.commands.calibrate import run, show
     from densityguide.app.commands.progress import bar
+    from densityguide.disk.interrupts import STOPPED, Preempted
 
     with bar("measuring", first="compiling") as progress:
-        report = run(folder, samples, latents, classes, seed, progress)
+        try:
+            report = run(folder, samples, latents, classes, seed, progress)
+        except Preempted:
+            report = None
+    if report is None:
+        typer.echo("stopped by SIGTERM: nothing was written", err=True)
+        raise typer.Exit(STOPPED)
     tell(as_json, show, report)
 
 

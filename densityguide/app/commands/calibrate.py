@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from densityguide.app import source
+from densityguide.app import requests, source, summary
 from densityguide.app.commands import tables
 from densityguide.density.bits import nats
 from densityguide.density.trace import Trace, exact, orthogonal
@@ -30,27 +30,35 @@ Begin = Callable[[int], Callable[[], None]]
 def run(
     folder: Path, samples: int, latents: int, classes: bool, seed: int, progress: Begin
 ) -> dict[str, Any]:
-    """Measure, write ``calibration.safetensors`` and ``card.json`` into the folder, both or
-    neither, and report. ValueError or FileNotFoundError, one line, for a bad folder or number."""
-    for name, value, least in (("--samples", samples, 8), ("--latents", latents, 4)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    old = card.read(folder / "card.json")
-    loaded = source.load(str(folder))
+    """Measure, write ``calibration.safetensors`` and ``card.json`` into the folder, and report;
+    both are renamed into place at the end, and nothing changes before.
+
+    ValueError or FileNotFoundError, one line, for a bad folder or number; Preempted at SIGTERM.
+    """
+    requests.check_range("--samples", samples, 8, 1_000_000)
+    requests.check_range("--latents", latents, 4, 1_000_000)
+    requests.check_range("--seed", seed, 0, 2**32 - 1)
+    before = card.read(folder / "card.json")
+    loaded = source.load(str(folder.absolute()))  # not the shipped model of that name
     flow = loaded.flow
     told = [None] if not classes or flow.classes is None else list(flow.classes)
     trace = exact() if flow.is_small else orthogonal(PROBES)
-    with interruptible():
+    # A folder that cannot be written is found before the hour, not after it.
+    with interruptible(), atomic.place(folder, calibrations.FILE, "card.json") as place:
         found = _measured(flow, trace, samples, latents, classes, seed, progress)
-        kept = found.calibrations
-        measured = _told(flow, trace, told, found) | {
+        measured = summary.plain(_told(flow, trace, told, found)) | {
             "samples": samples,
             "latents": latents,
             "seed": seed,
         }
-        with atomic.place(folder, calibrations.FILE, "card.json") as place:
-            calibrations.write(place, kept)
-            card.write(place / "card.json", dataclasses.replace(old, measured=measured))
+        now = card.read(folder / "card.json")
+        if now.sha256 != before.sha256:
+            raise ValueError(
+                f"the weights in {folder} were replaced meanwhile, and what was measured is of the "
+                "old ones: calibrate again"
+            )
+        calibrations.write(place, found.calibrations)
+        card.write(place / "card.json", dataclasses.replace(now, measured=measured))
     return {
         "model": {"name": loaded.name, "shape": list(flow.shape)},
         "measured": measured,
@@ -118,12 +126,13 @@ def show(console: Console, report: dict[str, Any]) -> None:
         low, high = row["low"], row["high"]
         ends = [row["log_density_nats"][row["q"].index(q)] for q in (low, high)]
         name = {None: "-", -1: "none"}.get(row.get("class"), str(row.get("class")))
-        table.add_row(name, f"{low:g} .. {high:g}", " .. ".join(f"{end:,.1f}" for end in ends))
+        there = " .. ".join(tables.number(end, 1) for end in ends)
+        table.add_row(name, *((f"{low:g} .. {high:g}", there) if low < high else ("none", "")))
     console.print(table)
     unit = next(name for name in measured if name.startswith("solver_error"))
     words = unit.removeprefix("solver_error_").replace("bits_per_dim", "bits/dim")
     steps = tables.new("steps", f"solver's error of log p, {words}")
     for count, error in zip(measured["steps"], measured[unit], strict=True):
-        steps.add_row(str(count), f"{error:g}")
+        steps.add_row(str(count), "-" if error is None else f"{error:g}")
     console.print(steps)
     tables.wrote(console, [Path(name) for name in report["files"]])

@@ -56,10 +56,23 @@ def _levels(values: list[float]) -> list[float]:
 
 def _head(dial: Dial, row: dict[str, Any]) -> tuple[str, ...]:
     """What was asked for, and what came of it."""
-    asked = dial.position(row[dial.name])
+    kind, amount = dial.position(row[dial.name]).split(" ", 1)
+    asked = (f"{kind} {amount}",) if dial.kind == "q" else (kind, amount)
     plain = ", plain" if row[dial.name] == PLAIN.get(dial.kind) else ""
     bits, size = f"{row['bits_per_dim']:.2f} bits/dim", f"PNG {row['png_bytes']:,.0f} B"
-    return f"{asked}{plain}", f"log p {row['log_density_nats']:,.0f}", bits, size
+    return f"{asked[0]}{plain}", *asked[1:], f"log p {row['log_density_nats']:,.0f}", bits, size
+
+
+def _turns_back(dial: Dial, rows: list[dict[str, Any]]) -> str:
+    """A sentence where log p is larger at some value than at every later one, and certainly so."""
+    found = np.asarray([row["log_density_nats"] for row in rows])
+    if not np.isfinite(found).all():
+        return ""
+    top = int(np.argmax(found))
+    within = max(row["measured_within_nats"] for row in rows[top:])
+    if top + 1 == len(rows) or found[top] - found[top + 1 :].max() <= within:
+        return ""
+    return f" Beyond {dial.position(rows[top][dial.name])} log p falls again."
 
 
 def grid(
@@ -87,10 +100,7 @@ def grid(
             note="log p: the model's own, found by encoding, in nats; mean over the row",
         )
     order = sorted(shown, key=lambda n: float(rows[n][dial.name]))
-    found = [rows[n]["log_density_nats"] for n in order]
-    turns = [n for n, low, high in zip(order, found, found[1:], strict=False) if high < low]
-    last = dial.position(rows[turns[0]][dial.name]) if turns else ""
-    back = f" Beyond {last} log p turns back." if turns else ""
+    back = _turns_back(dial, [rows[n] for n in order])
     return plotting.dial_strip(
         [images[n][:LATENTS] for n in order],
         [_head(dial, rows[n]) for n in order],

@@ -83,9 +83,11 @@ def uncertain(console: Console, report: dict[str, Any]) -> None:
         if not count:
             console.print(f"{told}: every log p is that certain")
             return
-        subject = "1 sample has" if count == 1 else f"{count:,} samples have"
+        subject = "1 sample" if count == 1 else f"{count:,} samples"
+        more = "--draws or --probes" if settings.get("draws") else "--probes"
         console.print(
-            f"{told}: {subject} a log p less certain, ask for a narrower one", style="yellow"
+            f"{told}: log p of {subject} is less certain; add {more}, or narrow --tolerance",
+            style="yellow",
         )
 
 
