@@ -48,7 +48,7 @@ class Card:
     sha256: str
     evaluation: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
-    format: int = 0
+    format: int = FORMAT
 
 
 class NewerError(ValueError):
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> Card:
         if not isinstance(values, dict):
             raise ValueError("it is no table")
         _readable(path, values.get("format", 0))
-        return _checked(settings.build(Card, values))
+        return _checked(settings.build(Card, {"format": 0} | values))
     except NewerError:
         raise
     except RecursionError:
