@@ -56,7 +56,7 @@ def dial_strip(
     factor = max(1, SIDE // max(height, width), min(LARGE, room) // max(height, width))
     wide, tall = factor * width, factor * height
     widest = max(font(16).getlength(line) for head in heads for line in ("", *head))
-    left, pitch = MARGIN + (NAME if names else 0), max(wide + GAP, room, round(widest) + 12)
+    left, pitch = MARGIN + (NAME if names else 0), max(wide + GAP, room, round(widest) + 8)
     across = len(columns) * pitch - GAP
     page_width = left + across + MARGIN
     lines = textwrap.wrap(note, max((page_width - 2 * MARGIN) // LETTERS, 20))
