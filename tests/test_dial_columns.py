@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from densityguide import plotting
+from densityguide.app.commands.sample_pictures import _turns_back
+from densityguide.app.dial import Dial
 
 X64 = False
 
@@ -38,6 +40,34 @@ def test_a_long_note_makes_the_page_longer_and_not_wider():
     long = plotting.dial_strip(images, heads, 17, note="a word " * 100)
     assert long.width == short.width
     assert long.height > short.height + 100
+
+
+def test_long_heads_do_not_meet():
+    images = columns(5, 2)
+    narrow = plotting.dial_strip(images, [("q",)] * 5, 17)
+    wide = plotting.dial_strip(images, [("budget -425.88 nats or so",)] * 5, 17)
+    assert wide.width > narrow.width + 200
+
+
+def rows(log_density, within=0.5):
+    return [
+        {"q": q, "log_density_nats": value, "measured_within_nats": within}
+        for q, value in zip((0.1, 0.3, 0.5, 0.7), log_density, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("log_density", "words"),
+    [
+        ((1.0, 2.0, 3.0, 4.0), ""),
+        ((1.0, 5.0, 4.0, 3.0), " Beyond q 0.3 log p falls again."),
+        ((1.0, 3.0, 2.0, 4.0), ""),  # the largest is the last
+        ((1.0, 2.0, 4.0, 3.8), ""),  # within the errors
+        ((1.0, np.nan, 4.0, 3.0), ""),
+    ],
+)
+def test_the_grid_says_where_log_p_falls_again(log_density, words):
+    assert _turns_back(Dial("q", (0.1,), (False,)), rows(log_density)) == words
 
 
 @pytest.mark.parametrize(

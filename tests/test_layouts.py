@@ -135,3 +135,28 @@ def test_edm_factors_are_those_of_the_paper():
     )
     with pytest.raises(ValueError, match="sigma_data must be a positive number"):
         dg.edm(raw, -1.0)
+
+
+def test_between_the_times_of_a_table_runs_a_line():
+    table = jnp.cos(jnp.arange(1000.0))
+
+    def looked_up(table, x, index):
+        assert jnp.issubdtype(index.dtype, jnp.integer)
+        return table[index] * x
+
+    clock, levels = dg.clocks.ddpm(), dg.clocks.ddpm_log_snr()
+    flow = dg.diffusion(
+        looked_up,
+        params=table,
+        path=dg.paths.variance_preserving(),
+        prediction="noise",
+        shape=(2,),
+        clock=clock,
+        integer_times=True,
+    )
+    x = jnp.asarray([0.3, -0.7])
+    for share in (0.0, 0.2, 0.9):
+        level = (1.0 - share) * levels[400] + share * levels[401]
+        expected = ((1.0 - share) * table[400] + share * table[401]) * x
+        found = -flow.score(x, level) * flow.path.sigma(level)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +15,14 @@ from densityguide.density.bits import nats
 from densityguide.density.trace import Trace, exact, orthogonal
 from densityguide.flow.flow import Flow
 from densityguide.steer.guidance import Guidance
-from densityguide.verify.steps_for import steps_for
+from densityguide.verify.steps_for import least_steps
 
 __all__ = ["BITS", "Request", "Settings", "amount", "check", "check_range", "settings"]
-__all__ += ["trace_name"]
+__all__ += ["trace_name", "trace_of"]
 
 BITS = "bpd"  # as typed after a number of bits/dim
 PROBES = 2  # two replicates: the fewest with an error bar
-MOST = 256  # steps for a tolerance
+OWN, MOST = 8, 256  # samples that choose the steps for a tolerance, and the most of these
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def settings(
     """Everything decided; ``count`` is the default of the command. A flow that ``guidance`` bends
     takes other steps, and where it feeds log p back another solver."""
     named = None if request.solver is None else solve.solver_named(request.solver)
-    trace, steps, tolerance = _trace(loaded.flow, request.probes), request.steps, None
+    trace, steps, tolerance = trace_of(loaded.flow, request.probes), request.steps, None
     if request.tolerance is not None:
         tolerance = _tolerance(loaded.flow, request.tolerance)
         steps = _steps(loaded.flow, tolerance, trace, named, request)
@@ -147,11 +146,9 @@ def _tolerance(flow: Flow, text: str) -> float:
 def _steps(flow: Flow, tolerance: float, trace: Trace, solver: Any, request: Request) -> int:
     """As many steps as bring log p of the model's own samples within the tolerance; ValueError
     where none do."""
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        key = jax.random.key(request.seed)
-        steps = steps_for(flow, key, tolerance, divergence=trace, solver=solver, last=MOST)
-    if any("less certain" in str(each.message) for each in seen):
+    keys = jax.random.split(jax.random.key(request.seed), OWN)
+    steps, met = least_steps(flow, keys, tolerance, trace, solver, MOST)
+    if not met:
         more = "a wider one" if trace.is_exact else "more --probes or a wider one"
         raise ValueError(
             f"--tolerance {request.tolerance} is not met by {MOST} steps and trace "
@@ -160,7 +157,7 @@ def _steps(flow: Flow, tolerance: float, trace: Trace, solver: Any, request: Req
     return steps
 
 
-def _trace(flow: Flow, probes: int | None) -> Trace:
+def trace_of(flow: Flow, probes: int | None = None) -> Trace:
     """Exact where that is cheap, else two replicate streams of probes."""
     if probes is None:
         probes = 0 if flow.is_small else PROBES

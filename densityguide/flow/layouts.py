@@ -29,7 +29,7 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
     Raises:
         ValueError: no layout fits; with the reason of the most usual one.
     """
-    if not guessing or None not in known:
+    if not guessing:
         return dataclasses.replace(network, **{k: bool(v) for k, v in known._asdict().items()})
     x = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
     t = jax.ShapeDtypeStruct((), jnp.result_type(float))
@@ -41,17 +41,18 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
         except Exception as error:  # whatever a network raises when it is called wrongly
             first = error if first is None else first
             continue
-        said = ", ".join(
-            f"{k}={getattr(layout, k)}" for k, v in known._asdict().items() if v is None
-        )
-        warnings.warn(
-            f"by a trial call the network takes {said}: pass these to say so yourself",
-            stacklevel=5,
-        )
+        found = [f"{k}={getattr(layout, k)}" for k, v in known._asdict().items() if v is None]
+        if found:
+            warnings.warn(
+                f"by a trial call the network takes {', '.join(found)}: pass these to say so "
+                "yourself",
+                stacklevel=5,
+            )
         return trial
     assert first is not None
     raise ValueError(
-        f"the module of PyTorch failed on samples of shape {shape} in every layout: {reason(first)}"
+        f"the module of PyTorch failed on samples of shape {shape} in every layout tried: "
+        f"{reason(first)}"
     ) from first
 
 

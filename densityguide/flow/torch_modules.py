@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-
 from densityguide.checks import require
 
 __all__ = ["engine", "packages", "reason", "unpack"]
@@ -25,11 +23,6 @@ STONES = (
         ),
         "its forward makes a Python number or a decision of a tensor (.item(), int(), float(), "
         "if): use tensor operations, torch.where",
-    ),
-    (
-        ("torch.Tensor(", "must be an instance of torchax", "can't be cast", "new(): expected"),
-        "its forward makes a tensor that JAX cannot follow: use torch.tensor, torch.arange or "
-        "register_buffer, not torch.Tensor",
     ),
     (
         ("NumPy", "numpy"),
@@ -89,7 +82,7 @@ def unpack(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
         "flow.replace(params=...)",
     )
     weights, function = engine().torchax.extract_jax(copy.deepcopy(module).eval())
-    return _Torch(function), jax.tree.map(lambda leaf: leaf, dict(weights))
+    return _Torch(function), weights
 
 
 def reason(error: Exception) -> str:

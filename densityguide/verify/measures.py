@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,19 +13,19 @@ from jax import Array
 from densityguide.checks import count as whole
 from densityguide.checks import present, random_key, require, verb
 from densityguide.density import streams
-from densityguide.density.log_density import log_density
 from densityguide.density.streams import Auto
 from densityguide.density.trace import Trace
 from densityguide.flow.calibration import Calibration
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.steer.calibrate import calibrate
 from densityguide.steer.monotone import QUANTILES, Monotone, monotone_range
-from densityguide.steer.sample import latent, sample
+from densityguide.verify.steps_for import errors_at
 
 __all__ = ["Measures", "measures"]
 
 KNOTS = 48  # steps of a calibration
 LADDER = (8, 16, 32, 64, 128)  # steps whose error is measured
+OWN = 8  # samples by which it is
 
 
 class Measures(NamedTuple):
@@ -95,7 +94,8 @@ def measures(
         kept.append(present(told.calibration)._replace(dial=jnp.asarray(_dial(found))))
     errors = []
     for steps in LADDER:
-        errors.append(float(np.max(_solver_errors(trace, steps, flow, key_steps))))
+        _, of_solver = errors_at(steps, flow, jax.random.split(key_steps, OWN), trace)
+        errors.append(float(np.max(of_solver)))
         tick()
     return Measures(tuple(kept), tuple(ranges), LADDER, np.asarray(errors))
 
@@ -120,15 +120,3 @@ def _dial(found: Monotone) -> np.ndarray:
     while high < len(found.sure) and found.sure[high]:
         high += 1
     return np.asarray(found.values[[low, high]], np.float32)
-
-
-@partial(jax.jit, static_argnames=("trace", "steps"))
-def _solver_errors(trace: Trace, steps: int, flow: Flow, key: Array) -> Array:
-    """Estimated solver's errors of log p in nats [8], of samples drawn and encoded again."""
-
-    def one(key: Array) -> Array:
-        key_latent, key_trace = jax.random.split(key)
-        x = sample(flow, latent(flow, key_latent), divergence=None, steps=steps).x
-        return log_density(flow, x, divergence=trace, key=key_trace, steps=steps).solver_error
-
-    return jax.lax.map(one, jax.random.split(key, 8), batch_size=8)

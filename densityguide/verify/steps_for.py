@@ -21,7 +21,7 @@ from densityguide.density.trace import Trace
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.steer.sample import latent, sample
 
-__all__ = ["steps_for"]
+__all__ = ["errors_at", "least_steps", "steps_for"]
 
 
 @verb
@@ -51,11 +51,7 @@ def steps_for(
     wanted = float(present(known))
     trace = streams.required(flow, divergence, key, "steps_for")
     keys = jax.random.split(key, whole(count, 1, "count"))
-
-    def at(steps: int) -> tuple[None, float]:
-        return None, float(np.max(_bars(trace, solver, steps, flow, keys)))
-
-    _, steps, met = solving.climb(at, wanted, last=last)
+    steps, met = least_steps(flow, keys, wanted, trace, solver, last)
     if not met:
         warnings.warn(
             f"steps_for: {steps} steps leave log p less certain than {wanted:g} nats: take "
@@ -65,14 +61,31 @@ def steps_for(
     return steps
 
 
-@partial(jax.jit, static_argnames=("trace", "solver", "steps"))
-def _bars(trace: Trace, solver: Any, steps: int, flow: Flow, keys: Array) -> Array:
-    """Half-widths of the 95 % intervals of log p [n], of samples drawn and encoded again."""
+def least_steps(
+    flow: Flow, keys: Array, tolerance: float, trace: Trace, solver: Any, last: int
+) -> tuple[int, bool]:
+    """``(steps, whether they are enough)``: see `steps_for`."""
 
-    def one(key: Array) -> Array:
+    def at(steps: int) -> tuple[None, float]:
+        total, _ = errors_at(steps, flow, keys, trace, solver)
+        return None, float(np.max(total))
+
+    _, steps, met = solving.climb(at, tolerance, last=last)
+    return steps, met
+
+
+@partial(jax.jit, static_argnames=("steps", "trace", "solver"))
+def errors_at(
+    steps: int, flow: Flow, keys: Array, trace: Trace, solver: Any = None
+) -> tuple[Array, Array]:
+    """``(total_error, solver_error)`` [n] of log p of the flow's own samples, drawn and encoded
+    again."""
+
+    def one(key: Array) -> tuple[Array, Array]:
         key_latent, key_trace = jax.random.split(key)
         start, options = latent(flow, key_latent), {"steps": steps, "solver": solver}
         x = sample(flow, start, divergence=None, **options).x
-        return log_density(flow, x, divergence=trace, key=key_trace, **options).total_error
+        out = log_density(flow, x, divergence=trace, key=key_trace, **options)
+        return out.total_error, out.solver_error
 
     return jax.lax.map(one, keys, batch_size=8)

@@ -33,7 +33,7 @@ def test_the_folder_holds_what_was_measured(run, folder):
     assert dial["low"] < 0.5 < dial["high"]
     rises = dict(zip(dial["q"], dial["log_density_nats"], strict=True))
     assert rises[dial["low"]] < rises[0.5] < rises[dial["high"]]
-    errors = measured["solver_error_nats"]
+    errors = measured["solver_error"]
     assert errors[-1] < 0.01 < errors[0]
     assert measured["samples"] == 16
     # The same numbers again, by the verb.
@@ -48,8 +48,8 @@ def found(log_density, error=0.1, spread=0.1):
     rise, bars = np.diff(log_density), np.full(3, spread)
     sure = rise > 2.0 * bars
     seen = Monotone(values, log_density, rise, bars, sure, np.nan, np.nan, np.zeros(4, int))
-    calibration = dg.models.load("spiral2d").calibration
-    kept = calibration._replace(dial=_dial(seen))
+    times = np.linspace(-5.0, 5.0, 3)
+    kept = dg.Calibration(times, -times, np.ones(3), _dial(seen))
     return Measures((kept,), (seen,), (8, 16), np.asarray([error, np.nan]))
 
 
@@ -75,6 +75,15 @@ def test_the_dial_is_the_range_around_the_plain_model(
     assert (f"{low:g} .. {high:g}" in text) == (low < high)
     assert "nan" not in text + outcome.out
     assert "nan" not in (folder / "card.json").read_text().lower()
+
+
+def test_pictures_have_their_error_in_bits(run, tmp_path, monkeypatch):
+    folder = shutil.copytree(pretrained.FOLDER / "digits8", tmp_path / "digits")
+    monkeypatch.setattr(
+        calibrate, "measures", lambda *args, **options: found([1.0, 2.0, 3.0, 4.0], 64 * np.log(2))
+    )
+    measured = json.loads(run("calibrate", folder, "--json").out)["measured"]
+    assert (measured["unit"], measured["solver_error"]) == ("bits/dim", [1.0, None])
 
 
 def test_a_folder_of_a_shipped_models_name_is_the_users_own(run, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from rich.console import Console
 from densityguide.app import requests, source, summary
 from densityguide.app.commands import tables
 from densityguide.density.bits import nats
-from densityguide.density.trace import Trace, exact, orthogonal
+from densityguide.density.trace import Trace
 from densityguide.disk import atomic
 from densityguide.disk.interrupts import interruptible
 from densityguide.flow.flow import Flow
@@ -21,8 +21,6 @@ from densityguide.models import calibrations, card
 from densityguide.verify.measures import Measures, measures
 
 __all__ = ["run", "show"]
-
-PROBES = 2
 
 Begin = Callable[[int], Callable[[], None]]
 
@@ -42,7 +40,7 @@ def run(
     loaded = source.load(str(folder.absolute()))  # not the shipped model of that name
     flow = loaded.flow
     told = [None] if not classes or flow.classes is None else list(flow.classes)
-    trace = exact() if flow.is_small else orthogonal(PROBES)
+    trace = requests.trace_of(flow)
     # A folder that cannot be written is found before the hour, not after it.
     with interruptible(), atomic.place(folder, calibrations.FILE, "card.json") as place:
         found = _measured(flow, trace, samples, latents, classes, seed, progress)
@@ -106,13 +104,14 @@ def _told(flow: Flow, trace: Trace, told: list[Any], found: Measures) -> dict[st
         for label, one, seen in zip(told, found.calibrations, found.ranges, strict=True)
         if one.dial is not None
     ]
-    unit = "nats" if flow.transform is None else "bits_per_dim"
+    unit = "nats" if flow.transform is None else "bits/dim"
     each = 1.0 if flow.transform is None else float(nats(flow, 1.0))
     return {
-        "trace": "exact" if trace.is_exact else f"orthogonal({trace.probes})",
+        "trace": requests.trace_name(trace),
         "dial": dials,
         "steps": list(found.steps),
-        f"solver_error_{unit}": [float(f"{value / each:.3g}") for value in found.solver_error],
+        "unit": unit,
+        "solver_error": [float(f"{value / each:.3g}") for value in found.solver_error],
     }
 
 
@@ -129,10 +128,8 @@ def show(console: Console, report: dict[str, Any]) -> None:
         there = " .. ".join(tables.number(end, 1) for end in ends)
         table.add_row(name, *((f"{low:g} .. {high:g}", there) if low < high else ("none", "")))
     console.print(table)
-    unit = next(name for name in measured if name.startswith("solver_error"))
-    words = unit.removeprefix("solver_error_").replace("bits_per_dim", "bits/dim")
-    steps = tables.new("steps", f"solver's error of log p, {words}")
-    for count, error in zip(measured["steps"], measured[unit], strict=True):
+    steps = tables.new("steps", f"solver's error of log p, {measured['unit']}")
+    for count, error in zip(measured["steps"], measured["solver_error"], strict=True):
         steps.add_row(str(count), "-" if error is None else f"{error:g}")
     console.print(steps)
     tables.wrote(console, [Path(name) for name in report["files"]])
