@@ -10,6 +10,8 @@ from oracles import closed_form, decode, latents, world
 
 import densityguide as dg
 from densityguide import solve
+from densityguide.verify.measures import measures
+from densityguide.verify.steps_for import errors_at
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,34 @@ def test_bits_per_dim_in_nats(given):
 def test_misuse_ends_in_one_line(given, call, words):
     with pytest.raises(ValueError, match=words):
         call(*given)
+
+
+def test_the_steps_are_enough_for_every_sample_and_no_more(worlds):
+    """Between the smallest and the largest bar at 16 steps: some samples have it, and 16 will not
+    do."""
+    flow, key = worlds("mixture12", "vp", (-6.0, 4.0)), jax.random.key(5)
+    total, _ = errors_at(16, flow, jax.random.split(key, 8), dg.exact())
+    assert total.min() < 0.5 * total.max()
+    assert dg.steps_for(flow, key, 0.5 * (total.min() + total.max())) == 32
+    assert dg.steps_for(flow, key, 1.01 * total.max()) <= 16
+
+
+def test_probes_count_and_the_solvers_share_is_apart(worlds):
+    """Two probes leave what no number of steps takes away."""
+    flow, key = worlds("mixture12", "vp", (-6.0, 4.0)), jax.random.key(6)
+    total, solver = errors_at(64, flow, jax.random.split(key, 8), dg.hutchinson(2))
+    assert (solver < 0.1 * total).all()
+    tolerance = float(2.0 * solver.max())
+    with pytest.warns(UserWarning, match="less certain"):
+        dg.steps_for(flow, key, tolerance, divergence=dg.hutchinson(2), last=64)
+
+
+@pytest.mark.slow
+def test_what_a_card_holds_is_the_solvers_share(worlds):
+    flow = worlds("mixture12", "vp", (-6.0, 4.0))
+    options = {"count": 8, "latents": 4, "values": (0.3, 0.5, 0.7)}
+    found = measures(flow, jax.random.key(7), divergence=dg.hutchinson(2), **options)
+    keys = jax.random.split(jax.random.key(8), 8)
+    total, _ = errors_at(64, flow, keys, dg.hutchinson(2))
+    assert found.solver_error[found.steps.index(64)] < 0.2 * float(total.min())
+    assert (np.diff(found.solver_error) < 0).all()
