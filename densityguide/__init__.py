@@ -7,6 +7,7 @@ from typing import Any
 
 from densityguide import models, parallel, spacetime, xla
 from densityguide.density.bits import BitsPerDim, bits_per_dim, nats
+from densityguide.density.derive_score import derive_score
 from densityguide.density.elbo import Elbo, elbo
 from densityguide.density.log_density import LogDensity, log_density
 from densityguide.density.sde import SdeSample, sample_sde, track_sde
@@ -88,6 +89,7 @@ __all__ = [
     "clocks",
     "cnf",
     "cost",
+    "derive_score",
     "diffusion",
     "divergence",
     "edit",

@@ -113,6 +113,22 @@ def test_derivatives_are_those_of_the_implicit_function(flow):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("trace", [dg.exact(), dg.hutchinson(2)])
+def test_no_candidate_is_solved_twice(flow, trace):
+    """Each iteration decodes and encodes once; fresh probes encode once more."""
+    x, key = latents(flow, 1)[0], jax.random.key(0)
+    goal = dg.sample(flow, x, steps=48).log_density + 0.4
+    out = dg.land(flow, x, goal, divergence=trace, key=key, steps=48)
+    aimed = {"guidance": dg.target(out.parameter), "steps": 48, "key": key}
+    decoding = dg.sample(flow, x, measure=False, divergence=None, **aimed)
+    encoding = dg.log_density(flow, out.x, divergence=trace, key=key, steps=48)
+    each = int(decoding.evaluations + encoding.evaluations)
+    more = 0 if trace.is_exact else int(encoding.evaluations)
+    assert int(out.evaluations) == int(out.iterations) * each + more
+    assert int(out.iterations) > 1
+
+
+@pytest.mark.slow
 def test_targets_are_traced(flow):
     x, traces = latents(flow, 1)[0], []
 
@@ -133,11 +149,12 @@ def test_the_search_ends_in_a_bracket(root, power):
     none = (jnp.zeros((), jnp.int32),) * 2
 
     def function(z):
-        return jnp.sign(z - root) * jnp.abs(z - root) ** power, none
+        return jnp.sign(z - root) * jnp.abs(z - root) ** power, none, 2.0 * z
 
     ends = jnp.asarray(-100.0), jnp.asarray(100.0)
     args = (function, jnp.asarray(5.0), jnp.asarray(1.0), ends)
     found = search(*args, jnp.asarray(1e-9), 60)
+    np.testing.assert_allclose([found.seen, found.first], [2.0 * found.z, 10.0])
     assert abs(float(found.z) - root) < 2e-3
     gaps = [abs(float(search(*args, jnp.asarray(1e-9), n).gap)) for n in (1, 3, 6, 12)]
     assert gaps == sorted(gaps, reverse=True)
@@ -149,13 +166,15 @@ def test_a_given_bracket_may_rise_or_fall(sign):
     none = (jnp.zeros((), jnp.int32),) * 2
 
     def function(z):
-        return sign * (z - 0.8) ** 3, none
+        return sign * (z - 0.8) ** 3, none, 2.0 * z
 
-    left, right = (Point(jnp.asarray(z), function(jnp.asarray(z))[0]) for z in (0.0, 1.0))
+    places = (jnp.asarray(z) for z in (0.0, 1.0))
+    left, right = ((Point(z, function(z)[0]), 2.0 * z) for z in places)
     bracket = (left, right) if sign > 0 else (right, left)
     ends = jnp.asarray(0.0), jnp.asarray(1.0)
     slope = jnp.asarray(sign * 0.52)
     found = search(function, jnp.asarray(0.98), slope, ends, jnp.asarray(1e-5), 12, bracket)
+    np.testing.assert_allclose(found.seen, 2.0 * found.z)  # wherever the best was seen
     assert abs(float(found.gap)) <= 1e-5
     assert abs(float(found.z) - 0.8) < 0.03
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from densityguide.checks import count, present, random_key, require, state, verb
+from densityguide.density.derive_score import check_joint
 from densityguide.flow import priors
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.solve import Status
@@ -47,6 +48,7 @@ def elbo(flow: Flow, x: Array, key: Array, *, levels: int = 64, replicates: int 
     require_flow(flow, "elbo")
     x = state(x, flow.shape, "x")
     require(flow.path is not None, "elbo needs a Gaussian path")
+    check_joint(flow, "elbo")
     random_key(key, "elbo needs a key: pass jax.random.key(...)")
     levels, replicates = count(levels, 1, "levels"), count(replicates, 2, "replicates")
     return _elbo(levels, replicates, flow, x, key)

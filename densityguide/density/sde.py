@@ -14,6 +14,7 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide.checks import present, random_key, require, shape_of, state, verb
 from densityguide.density import streams
+from densityguide.density.derive_score import check_joint
 from densityguide.density.error_bar import error_bar
 from densityguide.density.log_density import encode
 from densityguide.density.streams import Auto
@@ -94,6 +95,7 @@ def sample_sde(
     require_flow(flow, "sample_sde")
     x = state(latent, flow.shape, "latent")
     require(flow.path is not None, "the reverse SDE needs a Gaussian path: use track_sde")
+    check_joint(flow, "sample_sde")
     random_key(key, "sample_sde needs a key: pass jax.random.key(...)")
     trace = streams.reporting(flow, tracking, key)
     report = streams.reporting(flow, divergence, key) if measure else None

@@ -11,7 +11,8 @@ from jax import Array
 
 from densityguide.checks import concrete, count, require
 
-__all__ = ["Conditioned", "Mixed", "alike", "check_labels", "classes_of", "labels_fit", "rewired"]
+__all__ = ["Bound", "Conditioned", "Mixed", "alike", "check_bound", "check_labels", "classes_of"]
+__all__ += ["labels_fit", "rewired", "same_kind"]
 
 
 class Conditioned(NamedTuple):
@@ -31,10 +32,37 @@ class Mixed(NamedTuple):
     interval: tuple[Array, Array]
 
 
+class Bound(NamedTuple):
+    """Weights, with the prior and the clock's ends from which a score was derived: see
+    `densityguide.derive_score`."""
+
+    weights: Any
+    prior: Any
+    start: Array
+    stop: Array
+
+
+def check_bound(params: Any) -> None:
+    """ValueError where a score was derived, before what it was derived from is replaced."""
+    require(
+        not isinstance(params, Bound),
+        "the score was derived from this flow's prior and start: replace those first, then "
+        "densityguide.derive_score",
+    )
+
+
+def same_kind(one: Any, other: Any) -> bool:
+    """Whether two pytrees have the same structure."""
+    first, second = jax.tree.structure(one), jax.tree.structure(other)
+    return bool(first == second)  # type: ignore[operator]
+
+
 def rewired(old: Any, weights: Any) -> Any:
     """The params of a flow with other weights: its condition and guidance stay."""
-    if isinstance(weights, type(old)) and isinstance(old, (Conditioned, Mixed)):
+    if isinstance(weights, type(old)) and isinstance(old, (Bound, Conditioned, Mixed)):
         return weights
+    if isinstance(old, Bound):
+        return old._replace(weights=rewired(old.weights, weights))
     if isinstance(old, Mixed):
         return old._replace(base=rewired(old.base, weights))
     return Conditioned(weights, old.condition) if isinstance(old, Conditioned) else weights
@@ -95,6 +123,7 @@ def check_labels(classes: range | None, condition: Any, name: str) -> None:
 
 def labels_fit(classes: range | None, params: Any) -> Array:
     """Whether every label in a flow's params is one of the classes; True where none are known."""
+    params = params.weights if isinstance(params, Bound) else params
     conditions = [params.negative, params.base.condition] if isinstance(params, Mixed) else []
     conditions += [params.condition] if isinstance(params, Conditioned) else []
     fits = jnp.ones((), bool)

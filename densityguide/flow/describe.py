@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from densityguide.checks import concrete
-from densityguide.flow.conditions import Conditioned, Mixed
+from densityguide.flow.conditions import Bound, Conditioned, Mixed
 
 __all__ = ["describe"]
 
@@ -24,6 +24,7 @@ def describe(flow: Any) -> str:
     parts += [] if kind is None else [f"predicts {kind.name}"]
     parts += [_size(flow.params)]
     parts += [] if flow.has_score else ["no score"]
+    parts += ["derived score"] if isinstance(flow.params, Bound) else []
     parts += ["closed form"] if flow.density is not None else []
     guided = isinstance(flow.params, Mixed)
     parts += ["classifier-free guidance"] if guided else []

@@ -21,9 +21,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.checks import present, require, shape_of, verb, verb_but
-from densityguide.flow import priors
+from densityguide.flow import conditions, priors
 from densityguide.flow.calibration import Calibration, checked, spans
-from densityguide.flow.conditions import Conditioned, alike, check_labels, labels_fit, rewired
 from densityguide.flow.describe import describe
 from densityguide.flow.intervals import interval_of, log_snr_of, same
 from densityguide.flow.networks import check_field
@@ -153,7 +152,7 @@ class Flow:
         """
         new: dict[str, Any] = {}
         if not isinstance(params, _Keep):
-            new["params"] = rewired(self.params, params)
+            new["params"] = conditions.rewired(self.params, params)
         if not isinstance(interval, _Keep):
             new["interval"] = self._other_interval(interval)
         if not isinstance(shape, _Keep):
@@ -161,7 +160,7 @@ class Flow:
         if not isinstance(transform, _Keep):
             new["transform"] = check_transform(transform, self.size)
         flow = dataclasses.replace(self, **new)
-        if shape is not KEEP or not _alike(flow.params, self.params):
+        if shape is not KEEP or not conditions.same_kind(flow.params, self.params):
             check_field(flow.field, flow.params, flow.shape, "the flow's network")
         flow = flow._with_prior(self, prior)
         changed: list[str] = [name for name in ("params", "shape") if name in new]
@@ -188,6 +187,8 @@ class Flow:
 
     def _with_prior(self, old: Flow, prior: Any) -> Flow:
         """The prior given, derived anew, or kept where it still fits."""
+        if not (isinstance(prior, _Keep) and same(self.interval[0], old.interval[0])):
+            conditions.check_bound(self.params)
         if not isinstance(prior, _Keep):
             prior = priors.check(prior, self.shape)
             return dataclasses.replace(self, prior=prior, prior_from=None)
@@ -240,12 +241,12 @@ class Flow:
                 network does not know (a traced one makes `condition_valid` false).
         """
         require(
-            isinstance(self.params, Conditioned),
+            isinstance(self.params, conditions.Conditioned),
             "this flow takes no condition: build it with condition=, and give it before "
             "classifier_free",
         )
-        condition = alike(self.params.condition, condition, "the new condition")
-        check_labels(self.classes, condition, "the new condition")
+        condition = conditions.alike(self.params.condition, condition, "the new condition")
+        conditions.check_labels(self.classes, condition, "the new condition")
         flow = dataclasses.replace(self, params=self.params._replace(condition=condition))
         if not isinstance(calibration, _Keep):
             return dataclasses.replace(flow, calibration=checked(calibration))
@@ -261,7 +262,7 @@ class Flow:
     def condition_valid(self) -> Array:
         """Whether every class label is one that the network knows (bool); true where its classes
         are not known. For a label outside, JAX would silently take the table's nearest row."""
-        return labels_fit(self.classes, self.params)
+        return conditions.labels_fit(self.classes, self.params)
 
     @property
     def is_small(self) -> bool:
@@ -284,11 +285,6 @@ class Flow:
         if self.path is None:
             return jnp.zeros((), jnp.result_type(float))
         return jnp.exp(-0.5 * self.interval[1])
-
-
-def _alike(one: Any, other: Any) -> bool:
-    first, second = jax.tree.structure(one), jax.tree.structure(other)
-    return bool(first == second)  # type: ignore[operator]
 
 
 def require_flow(value: Any, verb: str) -> None:

@@ -11,7 +11,7 @@ from jax import Array
 
 from densityguide.checks import present
 from densityguide.density.error_bar import ErrorBar
-from densityguide.density.log_density import LogDensity, encoded
+from densityguide.density.log_density import encoded
 from densityguide.density.trace import Trace
 from densityguide.flow.flow import Flow
 from densityguide.solve import Method, Numbers, Status, failed
@@ -19,7 +19,7 @@ from densityguide.steer.along import Along
 from densityguide.steer.decode import Decoded, decode
 from densityguide.steer.field import Traces
 from densityguide.steer.noise import Noise
-from densityguide.steer.search import Found, Point, search, where
+from densityguide.steer.search import Found, Point, search
 
 __all__ = ["Keys", "Landing", "Solves", "landed"]
 
@@ -97,12 +97,19 @@ class _Problem(NamedTuple):
     encoding: Numbers
 
 
-class _Final(NamedTuple):
+class _Measured(NamedTuple):
+    """Log p of a candidate, and what that cost beside decoding it."""
+
     value: Array
     bar: ErrorBar
     evaluations: Array
     tangents: Array
     status: Array
+
+
+class _Candidate(NamedTuple):
+    out: Decoded
+    found: _Measured
 
 
 class _Static(NamedTuple):
@@ -123,20 +130,27 @@ def _decoded(static: _Static, problem: _Problem, z: Array) -> Decoded:
     )
 
 
-def _encoded(static: _Static, problem: _Problem, x: Array, key: Array | None) -> LogDensity:
-    return encoded(static.encoding, static.report, problem.flow, x, key, problem.encoding)
-
-
-def _gap(static: _Static, problem: _Problem, z: Array) -> tuple[Array, tuple[Array, Array]]:
-    """(log p minus the target, (evaluations, tangents)) of one candidate."""
-    out = _decoded(static, problem, z)
-    spent = (out.evaluations, out.tangents)
-    if out.tracked is not None:
-        return out.tracked - problem.goal, spent
-    found = _encoded(static, problem, out.x, problem.keys.search)
-    # Encoding the last finite state of a failed decoding says nothing of the candidate.
+def _measured(static: _Static, problem: _Problem, out: Decoded, key: Array | None) -> _Measured:
+    """Encoded: the last finite state of a failed decoding says nothing of the candidate."""
+    found = encoded(static.encoding, static.report, problem.flow, out.x, key, problem.encoding)
     value = jnp.where(failed(out.status), jnp.nan, found.value)
-    return value - problem.goal, (spent[0] + found.evaluations, spent[1] + found.tangents)
+    return _Measured(value, found.bar, found.evaluations, found.tangents, found.status)
+
+
+def _candidate(static: _Static, problem: _Problem, z: Array) -> _Candidate:
+    out = _decoded(static, problem, z)
+    if out.tracked is not None and out.bar is not None:
+        none = jnp.zeros((), jnp.int32)
+        return _Candidate(out, _Measured(out.tracked, out.bar, none, none, none))
+    return _Candidate(out, _measured(static, problem, out, problem.keys.search))
+
+
+def _gap(static: _Static, problem: _Problem, z: Array) -> tuple[Array, Any, _Candidate]:
+    """(log p minus the target, (evaluations, tangents), all of it) of one candidate."""
+    seen = _candidate(static, problem, z)
+    out, found = seen
+    spent = out.evaluations + found.evaluations, out.tangents + found.tangents
+    return found.value - problem.goal, spent, seen
 
 
 def landed(
@@ -159,10 +173,16 @@ def landed(
 
 @partial(jax.jit, static_argnames=("static", "limit"))
 def _landed(static: _Static, limit: int, problem: _Problem, tolerance: Array) -> Landing:
-    z, found, roots = _root(static, limit, problem, tolerance)
-    flow, out = problem.flow, _decoded(static, problem, z)
-    final = _final(static, problem, out)
-    first = _decoded(static, problem, problem.family.start(flow, problem.goal))
+    z, best, found, roots = _root(static, limit, problem, tolerance)
+    flow, out, final = problem.flow, best.out, best.found
+    evaluations, tangents = found.spent
+    if not static.report.is_exact:  # fresh probes, which no search has seen
+        final = _measured(static, problem, out, problem.keys.report)
+        evaluations, tangents = evaluations + final.evaluations, tangents + final.tangents
+    first = found.first.out
+    if problem.family.scan:
+        first = _decoded(static, problem, problem.family.start(flow, problem.goal))
+        evaluations, tangents = evaluations + first.evaluations, tangents + first.tangents
     missed = ~(jnp.abs(found.gap) <= tolerance)
     status = out.status | final.status
     status |= jnp.where(missed, int(Status.NO_ROOT), 0)
@@ -174,57 +194,54 @@ def _landed(static: _Static, limit: int, problem: _Problem, tolerance: Array) ->
         **final.bar._asdict(),
         gap=found.gap,
         parameter=problem.family.chart(z),
-        moved=jnp.sqrt(jnp.mean((out.x - first.x) ** 2)),
+        moved=jax.lax.stop_gradient(jnp.sqrt(jnp.mean((out.x - first.x) ** 2))),
         lowest=problem.goal + found.lowest,
         highest=problem.goal + found.highest,
         roots=roots,
         iterations=found.number,
         unmet=out.unmet,
-        evaluations=found.spent[0] + out.evaluations + first.evaluations + final.evaluations,
-        tangents=found.spent[1] + out.tangents + first.tangents + final.tangents,
+        evaluations=evaluations,
+        tangents=tangents,
         status=status,
         noise_level=flow.noise_level(),
     )
 
 
-def _final(static: _Static, problem: _Problem, out: Decoded) -> _Final:
-    """Log p as reported: encoded with fresh probes, except where it came with the decoding and
-    took no probes."""
-    if out.tracked is not None and out.bar is not None and static.report.is_exact:
-        none = jnp.zeros((), jnp.int32)
-        return _Final(out.tracked, out.bar, none, none, none)
-    found = _encoded(static, problem, out.x, problem.keys.report)
-    value = jnp.where(failed(out.status), jnp.nan, found.value)
-    return _Final(value, found.bar, found.evaluations, found.tangents, found.status)
-
-
 def _root(
     static: _Static, limit: int, problem: _Problem, tolerance: Array
-) -> tuple[Array, Found, Array]:
-    """(z, the search, number of roots); z alone can be differentiated.
+) -> tuple[Array, _Candidate, Found, Array]:
+    """(z, the sample there, the search, number of roots); the first two can be differentiated.
 
     The implicit function theorem: with F(z, problem) = 0, ``dz = -dF / (dF/dz)``.
     """
 
     @jax.custom_jvp
-    def solve(problem: _Problem, tolerance: Array) -> tuple[Array, Found, Array]:
+    def solve(problem: _Problem, tolerance: Array) -> tuple[Array, _Candidate, Found, Array]:
         found, roots = _search(static, limit, problem, tolerance)
-        return found.z, found, roots
+        return found.z, found.seen, found, roots
 
     @solve.defjvp
     def push(primals: Any, tangents: Any) -> Any:
         problem, tolerance = primals
-        z, found, roots = solve(problem, tolerance)
+        z, best, found, roots = solve(problem, tolerance)
 
-        def gap(problem: _Problem, z: Array) -> Array:
-            return _gap(static, problem, z)[0]
+        def candidate(problem: _Problem, z: Array) -> tuple[Array, _Candidate]:
+            seen = _candidate(static, problem, z)
+            return seen.found.value - problem.goal, seen
 
-        _, slope = jax.jvp(partial(gap, problem), (z,), (jnp.ones_like(z),))
-        _, shift = jax.jvp(lambda p: gap(p, z), (problem,), (tangents[0],))
+        along = jax.jvp(partial(candidate, problem), (z,), (jnp.ones_like(z),))[1]
+        across = jax.jvp(lambda p: candidate(p, z), (problem,), (tangents[0],))[1]
+        dz = -across[0] / along[0]
+        moved = jax.tree.map(partial(_sum, dz), best, across[1], along[1])
         still = jax.tree.map(_no_tangent, (found, roots))
-        return (z, found, roots), (-shift / slope, *still)
+        return (z, best, found, roots), (dz, moved, *still)
 
     return solve(problem, tolerance)
+
+
+def _sum(dz: Array, value: Array, across: Any, along: Any) -> Any:
+    floating = jnp.issubdtype(value.dtype, jnp.floating)
+    return across + dz * along if floating else _no_tangent(value)
 
 
 def _no_tangent(value: Array) -> Any:
@@ -244,22 +261,31 @@ def _search(
         found = search(function, begin.z, begin.slope, ends, tolerance, limit)
         return found, (jnp.abs(found.gap) <= tolerance).astype(jnp.int32)
     grid = jnp.linspace(*ends, family.scan)
-    gaps, spent = jax.lax.map(function, grid)
+    gaps, spent, seen = jax.lax.map(function, grid)
     above = gaps > 0
     crossing = (above[:-1] != above[1:]) & jnp.isfinite(gaps[:-1]) & jnp.isfinite(gaps[1:])
     middle = jnp.abs(grid[:-1] + grid[1:])
-    place = jnp.argmin(jnp.where(crossing, middle, jnp.inf))
-    first, last = Point(grid[place], gaps[place]), Point(grid[place + 1], gaps[place + 1])
-    chord = (last.gap - first.gap) / (last.z - first.z)
     roots = jnp.sum(crossing).astype(jnp.int32)
-    nearest = grid[jnp.argmin(jnp.where(jnp.isnan(gaps), jnp.inf, jnp.abs(gaps)))]
-    inside = first.z - first.gap / chord
-    start = jnp.where(roots > 0, inside, nearest)
-    between = jnp.where(roots > 0, first.z, nearest), jnp.where(roots > 0, last.z, nearest)
-    falls = first.gap > last.gap
-    bracket = where(falls, last, first), where(falls, first, last)
+    place = jnp.argmin(jnp.where(crossing, middle, jnp.inf))
+    nearest = jnp.argmin(jnp.where(jnp.isnan(gaps), jnp.inf, jnp.abs(gaps)))
+    low, high = (jnp.where(roots > 0, index, nearest) for index in (place, place + 1))
+    first, last = ((Point(grid[n], gaps[n]), _row(seen, n)) for n in (low, high))
+    chord = (gaps[place + 1] - gaps[place]) / (grid[place + 1] - grid[place])
+    start = jnp.where(roots > 0, grid[place] - gaps[place] / chord, grid[nearest])
+    falls = first[0].gap > last[0].gap
+    bracket = _swapped(falls, first, last), _swapped(falls, last, first)
+    between = grid[low], grid[high]
     found = search(function, start, chord, between, tolerance, limit, bracket)
     total = jax.tree.map(lambda a, b: a + jnp.sum(b), found.spent, spent)
     lowest = jnp.fmin(jnp.nanmin(gaps), found.lowest)
     highest = jnp.fmax(jnp.nanmax(gaps), found.highest)
     return found._replace(spent=total, lowest=lowest, highest=highest), roots
+
+
+def _row(tree: Any, index: Array) -> Any:
+    return jax.tree.map(lambda a: a[index], tree)
+
+
+def _swapped(condition: Array, first: Any, second: Any) -> Any:
+    """The second where the condition holds."""
+    return jax.tree.map(partial(jnp.where, condition), second, first)

@@ -8,7 +8,7 @@ each search ends by itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +25,17 @@ class Point(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The best place ``z`` with its ``gap``, the ``number`` of evaluations it took, and the sum of
-    their costs as the function states them."""
+    """The best place ``z`` with its ``gap`` and what was ``seen`` there, as at the ``first`` place;
+    the ``number`` of evaluations it took, and the sum of their costs as the function states
+    them."""
 
     z: Array
     gap: Array
+    seen: Any
+    first: Any
     number: Array
     spent: tuple[Array, Array]
-    lowest: Array  # gaps seen
+    lowest: Array  # gaps
     highest: Array
 
 
@@ -47,7 +50,8 @@ class _Search(NamedTuple):
     found: Found
 
 
-Function = Callable[[Array], tuple[Array, tuple[Array, Array]]]
+# z -> (gap, costs, whatever else there is to see)
+Function = Callable[[Array], tuple[Array, tuple[Array, Array], Any]]
 
 
 def search(
@@ -57,21 +61,27 @@ def search(
     ends: tuple[Array, Array],
     tolerance: Array,
     limit: int,
-    bracket: tuple[Point, Point] | None = None,
+    bracket: tuple[tuple[Point, Any], tuple[Point, Any]] | None = None,
 ) -> Found:
-    """The zero of ``function: z -> (gap, costs)``, which rises by about ``slope`` a unit of z.
+    """The zero of ``function``, which rises by about ``slope`` a unit of z.
 
     At most ``limit`` evaluations; it ends earlier where ``|gap| <= tolerance``, or where an end of
-    the range still leaves a gap that points beyond it.
+    the range still leaves a gap that points beyond it. ``bracket`` are two places that were looked
+    at before, and what was seen there.
     """
     nowhere = Point(jnp.full_like(start, jnp.nan), jnp.full_like(start, jnp.nan))
-    below, above = (nowhere, nowhere) if bracket is None else bracket
+    known = () if bracket is None else bracket
+    below, above = (nowhere, nowhere) if bracket is None else (point for point, _ in bracket)
     empty = jnp.zeros((), jnp.int32)
     worst = Point(start, jnp.full_like(start, jnp.inf))
-    for point in () if bracket is None else bracket:  # the better of its ends is known already
-        worst = where(jnp.abs(point.gap) < jnp.abs(worst.gap), point, worst)
-    seen = jnp.full_like(start, jnp.inf)
-    found = Found(worst.z, worst.gap, empty, (empty, empty), seen, -seen)
+    shapes = jax.eval_shape(function, start)[2]
+    blank = seen = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    for point, there in known:  # the better of its ends is known already
+        nearer = jnp.abs(point.gap) < jnp.abs(worst.gap)
+        worst = where(nearer, point, worst)
+        seen = _choose(nearer, there, seen)
+    far = jnp.full_like(start, jnp.inf)
+    found = Found(worst.z, worst.gap, seen, blank, empty, (empty, empty), far, -far)
     begin = _Search(
         jnp.clip(start, *ends), worst, nowhere, below, above, slope, jnp.asarray(False), found
     )
@@ -80,10 +90,12 @@ def search(
         return ~now.done & (now.found.number < limit)
 
     def step(now: _Search) -> _Search:
-        gap, costs = function(now.proposal)
+        gap, costs, there = function(now.proposal)
         here = Point(now.proposal, gap)
         fine = jnp.isfinite(gap)
-        best = where(fine & (jnp.abs(gap) < jnp.abs(now.best.gap)), here, now.best)
+        nearer = fine & (jnp.abs(gap) < jnp.abs(now.best.gap))
+        initial = now.found.number == 0
+        best = where(nearer, here, now.best)
         below = where(fine & (gap <= 0), here, now.below)
         above = where(fine & (gap > 0), here, now.above)
         steep = _slope(now, here, slope)
@@ -93,6 +105,8 @@ def search(
         found = Found(
             best.z,
             best.gap,
+            _choose(nearer | (initial & ~jnp.isfinite(best.gap)), there, now.found.seen),
+            _choose(initial, there, now.found.first),
             now.found.number + 1,
             spent,
             jnp.fmin(now.found.lowest, gap),
@@ -108,6 +122,10 @@ def search(
 def where(condition: Array, first: Point, second: Point) -> Point:
     """``first`` or ``second``, entry by entry."""
     return Point(*(jnp.where(condition, a, b) for a, b in zip(first, second, strict=True)))
+
+
+def _choose(condition: Array, first: Any, second: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 def _slope(now: _Search, here: Point, guess: Array) -> Array:

@@ -111,6 +111,26 @@ MISUSES = {
     "track-sde-score": (lambda: track(bare(), key()), "track_sde needs a score"),
     "track-sde-key": (lambda: track(world(), None), "track_sde needs a key"),
     "track-sde-shape": (lambda: track(world(), key(), noise_shape=2), "noise_shape must be a tupl"),
+    "derive-flow": (lambda: dg.derive_score(x()), "derive_score takes a flow first"),
+    "derive-size": (lambda: dg.derive_score(wide()), "up to 256 dimensions, this flow has 300"),
+    "derive-twice": (lambda: dg.derive_score(dg.derive_score(bare())), "is its own density's"),
+    "derive-steps": (lambda: dg.derive_score(bare(), steps=1), "steps must be an integer of at le"),
+    "derive-prior": (
+        lambda: dg.derive_score(bare()).replace(prior=dg.priors.normal((2,))),
+        "derived from this flow's prior and start: replace those first",
+    ),
+    "derive-start": (
+        lambda: dg.derive_score(world()).replace(interval=(-5.0, 8.0)),
+        "derived from this flow's prior and start: replace those first",
+    ),
+    "derive-sde": (
+        lambda: dg.sample_sde(dg.derive_score(world()), x(), key()),
+        "sample_sde joins the velocity and the score of one network",
+    ),
+    "derive-elbo": (
+        lambda: dg.elbo(dg.derive_score(world()), x(), key()),
+        "elbo joins the velocity and the score of one network",
+    ),
     "elbo-path": (lambda: dg.elbo(bare(), x(), key()), "elbo needs a Gaussian path"),
     "elbo-key": (lambda: dg.elbo(world(), x(), None), "elbo needs a key"),
     # high density
