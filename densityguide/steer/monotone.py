@@ -12,9 +12,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.checks import concrete, present, random_key, require, verb
+from densityguide.checks import concrete, random_key, require, verb
 from densityguide.checks import count as whole
 from densityguide.density import streams
+from densityguide.density.log_density import log_density as measure
 from densityguide.density.streams import Auto
 from densityguide.density.trace import Trace
 from densityguide.flow.flow import Flow, require_flow
@@ -96,8 +97,11 @@ def _row(
     value: Array,
 ) -> tuple[Array, Array]:
     def one(key: Array) -> tuple[Array, Array]:
-        out = draw(flow, key, guidance=along(value), divergence=trace, steps=steps)
-        return present(out.log_density), failed(out.status)
+        key, key_trace = jax.random.split(key)
+        # What guidance tracks is not asked for, so its trace need not be paid for.
+        out = draw(flow, key, guidance=along(value), divergence=None, steps=steps)
+        found = measure(flow, out.x, divergence=trace, key=key_trace, steps=steps)
+        return found.value, failed(out.status | found.status)
 
     log_density, lost = jax.lax.map(one, keys, batch_size=8)
     return log_density, lost

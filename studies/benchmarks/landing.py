@@ -38,7 +38,7 @@ class Subject(NamedTuple):
     flow: dg.Flow
     count: int
     trace: Any
-    natural: int = 32
+    natural: int = 16
 
 
 def shipped(name: str, count: int, probes: int = 0) -> Callable[[], Subject]:
@@ -65,10 +65,10 @@ SUBJECTS = {
     "digits8-flow": shipped("digits8-flow", 16),
     "digits8-edm": shipped("digits8-edm", 16),
     "photos16": shipped("photos16", 8, 8),
-    "emoji32": shipped("emoji32", 6, 8),
-    "tiles32": shipped("tiles32", 6, 8),
-    "mnist_cnn": foreign("mnist_cnn", 8, 8),
-    "mnist_unet": foreign("mnist_unet", 8, 8),
+    "emoji32": shipped("emoji32", 4, 4),
+    "tiles32": shipped("tiles32", 4, 4),
+    "mnist_cnn": foreign("mnist_cnn", 6, 8),
+    "mnist_unet": foreign("mnist_unet", 6, 8),
 }
 
 
