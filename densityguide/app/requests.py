@@ -17,8 +17,8 @@ from densityguide.flow.flow import Flow
 from densityguide.steer.guidance import Guidance
 from densityguide.verify.steps_for import least_steps
 
-__all__ = ["BITS", "Request", "Settings", "amount", "check", "check_range", "settings"]
-__all__ += ["trace_name", "trace_of"]
+__all__ = ["BITS", "Request", "Settings", "amount", "check", "check_range", "check_tolerance"]
+__all__ += ["settings", "steps_within", "trace_name", "trace_of"]
 
 BITS = "bpd"  # as typed after a number of bits/dim
 PROBES = 2  # two replicates: the fewest with an error bar
@@ -104,8 +104,7 @@ def check(request: Request) -> None:
     if request.tolerance is not None:
         if request.steps is not None:
             raise ValueError("--tolerance chooses the number of steps: drop --steps")
-        if amount("--tolerance", request.tolerance, ("0.5", f"0.01{BITS}"))[0] <= 0:
-            raise ValueError(f"--tolerance must be positive, got {request.tolerance}")
+        check_tolerance("--tolerance", request.tolerance)
 
 
 def settings(
@@ -116,8 +115,9 @@ def settings(
     named = None if request.solver is None else solve.solver_named(request.solver)
     trace, steps, tolerance = trace_of(loaded.flow, request.probes), request.steps, None
     if request.tolerance is not None:
-        tolerance = _tolerance(loaded.flow, request.tolerance)
-        steps = _steps(loaded.flow, tolerance, trace, named, request)
+        steps, tolerance = steps_within(
+            "--tolerance", request.tolerance, loaded.flow, trace, named, request.seed
+        )
     options: dict[str, Any] = {"steps": steps, "solver": named}
     guided, feedback = guidance is not None, guidance is not None and guidance.needs.trace
     method, _ = solve.plan(loaded.flow, guided=guided, feedback=feedback, **options)
@@ -133,28 +133,33 @@ def settings(
     )
 
 
-def _tolerance(flow: Flow, text: str) -> float:
-    """In nats; ValueError for bits/dim of a model of data without levels."""
-    value, bits = amount("--tolerance", text)
+def check_tolerance(option: str, text: str) -> tuple[float, bool]:
+    """As `amount`; ValueError unless it is positive too."""
+    value, bits = amount(option, text, ("0.5", f"0.01{BITS}"))
+    if value <= 0:
+        raise ValueError(f"{option} must be positive, got {text}")
+    return value, bits
+
+
+def steps_within(
+    option: str, text: str, flow: Flow, trace: Trace, solver: Any, seed: int
+) -> tuple[int, float]:
+    """As many steps as bring log p of the model's own samples within the tolerance, and that in
+    nats; ValueError where none do, and for bits/dim of a model of data without levels."""
+    value, bits = check_tolerance(option, text)
     if bits and flow.transform is None:
         raise ValueError(
-            f"--tolerance {text} is in bits/dim, which only models of integer data have: give nats"
+            f"{option} {text} is in bits/dim, which only models of integer data have: give nats"
         )
-    return float(nats(flow, value)) if bits else value
-
-
-def _steps(flow: Flow, tolerance: float, trace: Trace, solver: Any, request: Request) -> int:
-    """As many steps as bring log p of the model's own samples within the tolerance; ValueError
-    where none do."""
-    keys = jax.random.split(jax.random.key(request.seed), OWN)
+    tolerance = float(nats(flow, value)) if bits else value
+    keys = jax.random.split(jax.random.key(seed), OWN)
     steps, met = least_steps(flow, keys, tolerance, trace, solver, MOST)
     if not met:
-        more = "a wider one" if trace.is_exact else "more --probes or a wider one"
+        more = "a wider one" if trace.is_exact else "more probes or a wider one"
         raise ValueError(
-            f"--tolerance {request.tolerance} is not met by {MOST} steps and trace "
-            f"{trace_name(trace)}: take {more}"
+            f"{option} {text} is not met by {MOST} steps and trace {trace_name(trace)}: take {more}"
         )
-    return steps
+    return steps, tolerance
 
 
 def trace_of(flow: Flow, probes: int | None = None) -> Trace:

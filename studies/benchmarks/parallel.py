@@ -61,7 +61,7 @@ class Timed:
 
     def __init__(self, steps: int) -> None:
         self.job = job(steps)
-        self.work = sampling.prepare(self.job)
+        self.work = sampling.prepare(self.job, {})
         first = jax.local_devices()[0]
         numbers = range(0, BLOCKS * BLOCK, BLOCK)
         self.blocks = [self.work.inputs(np.arange(n, n + BLOCK)) for n in numbers]

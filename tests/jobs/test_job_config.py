@@ -75,6 +75,12 @@ def test_shipped_jobs_can_be_read():
         ("seed=-1", "expected seed in 0"),
         ("solve.steps=-1", "expected solve.steps"),
         ("solve.solver=rk99", "rk99"),
+        ("solve.tolerance=0", "solve.tolerance must be positive, got 0"),
+        ("solve.tolerance=true", "solve.tolerance"),
+        ("solve.tolerance=-1", "solve.tolerance must be positive, got -1"),
+        ('solve.tolerance="0bpd"', "solve.tolerance must be positive, got 0bpd"),
+        ('solve.tolerance="0.1pbd"', "solve.tolerance takes numbers of nats, or of bits/dim"),
+        ('solve.tolerance="nan"', "solve.tolerance takes numbers of nats, or of bits/dim"),
         ("solve.rtol=-1.0", "expected finite solve.rtol >= 0"),
         ("solve.rtol=inf", "expected finite solve.rtol >= 0"),
         ("solve.divergence=guess", "expected solve.divergence among auto"),
@@ -105,6 +111,12 @@ def test_numbers_that_are_none_are_refused(path):
     for value in ("nan", "inf"):
         with pytest.raises(ValueError, match=f"expected finite guidance.values, got {value}"):
             config.read(path, ["guidance.kind=budget", f"guidance.values=[{value}]"])
+
+
+def test_a_tolerance_is_alone(path):
+    assert config.read(path, ["solve.tolerance=0.5"]).solve.tolerance == 0.5
+    with pytest.raises(ValueError, match=r"expected solve\.tolerance alone"):
+        config.read(path, ["solve.tolerance=0.01bpd", "solve.steps=8"])
 
 
 def test_landing_needs_a_trace(path):

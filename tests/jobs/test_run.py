@@ -10,7 +10,7 @@ import pytest
 
 from densityguide import alignment_report, bits_per_dim, data, parallel, solve
 from densityguide.app import jobs, source
-from densityguide.app.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve
+from densityguide.app.jobs import Alignment, Density, Guidance, Noise, Output, Sampling, Solve, work
 from densityguide.app.jobs.work import options
 from densityguide.disk import settings
 from densityguide.disk.atomic import PART
@@ -180,10 +180,31 @@ def test_formats_and_places_hold_the_same(done, tmp_path):
     np.testing.assert_array_equal(stored, arrays(out)["x"][4:8])
 
 
+@pytest.mark.slow
+def test_a_tolerance_chooses_the_steps_once(tmp_path, monkeypatch):
+    """The number is kept, so that what resumes is the same job however it was found."""
+    job = dataclasses.replace(SMALL, solve=Solve(tolerance=0.01))
+    jobs.run(job, tmp_path)
+    steps = json.loads((tmp_path / "manifest.json").read_text())["facts"]["number of steps"]
+    wide = dataclasses.replace(job, solve=Solve(tolerance="1.0"))
+    jobs.run(wide, tmp_path / "wide")
+    facts = json.loads((tmp_path / "wide" / "manifest.json").read_text())["facts"]
+    assert 8 <= facts["number of steps"] < steps <= 256
+    before = (tmp_path / "shards" / "000000.npz").read_bytes()
+    (tmp_path / "shards" / "000000.npz").unlink()
+
+    def never(*given):
+        raise AssertionError("looked for again")
+
+    monkeypatch.setattr(work.requests, "steps_within", never)
+    jobs.run(job, tmp_path)
+    assert (tmp_path / "shards" / "000000.npz").read_bytes() == before
+
+
 @pytest.mark.parametrize("given", [{"rtol": 1e-3}, {"atol": 1e-2}, {"rtol": 1e-3, "atol": 1e-2}])
 def test_either_tolerance_makes_the_solve_adaptive(given):
     loaded = source.load("world:gaussian")
-    chosen, _ = options(dataclasses.replace(SMALL, solve=Solve(**given)), loaded)
+    chosen, _, _ = options(dataclasses.replace(SMALL, solve=Solve(**given)), loaded, {})
     assert chosen == given
     method, _ = solve.plan(loaded.flow, **chosen)
     assert method.adaptive
@@ -270,6 +291,14 @@ def test_alignment_agrees_with_the_report(tmp_path):
             "^condition belongs to models",
         ),
         (dataclasses.replace(SMALL, solve=Solve(steps=5, rtol=0.1)), "solve.steps or solve.rtol"),
+        (
+            dataclasses.replace(SMALL, solve=Solve(tolerance="0.01bpd")),
+            "solve.tolerance 0.01bpd is in bits/dim, which only models of integer data have",
+        ),
+        (
+            dataclasses.replace(SMALL, solve=Solve(tolerance="1e-9")),
+            "solve.tolerance 1e-9 is not met by 256 steps and trace exact: take a wider one",
+        ),
         (Density("digits8", "emoji33"), "did you mean 'emoji32'"),
         (Density("digits8", "digits8", condition="3"), "^condition belongs to models"),
         (Density("digits8", "digits8", count=10**6), "expected count up to"),

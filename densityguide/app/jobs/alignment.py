@@ -9,7 +9,15 @@ import numpy as np
 
 from densityguide.app import source, summary
 from densityguide.app.jobs.config import Alignment
-from densityguide.app.jobs.work import Arrays, Work, arrays_digest, options, sample_key, seed_key
+from densityguide.app.jobs.work import (
+    Arrays,
+    Facts,
+    Work,
+    arrays_digest,
+    options,
+    sample_key,
+    seed_key,
+)
 from densityguide.flow.flow import Flow
 from densityguide.steer.alignment import score_alignment
 from densityguide.verify import alignment_report as reports
@@ -19,10 +27,12 @@ __all__ = ["prepare"]
 KEPT = ("value", "cosine", "standard_error", "evaluations", "status")
 
 
-def prepare(job: Alignment) -> Work:
-    """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
+def prepare(job: Alignment, known: Facts) -> Work:
+    """``known`` are the facts on which the job was begun before, if it was.
+
+    ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
     loaded = source.load(job.model, job.condition or None, option="condition")
-    solving, trace = options(job, loaded)
+    solving, trace, facts = options(job, loaded, known)
     assert trace is not None  # refused by config.check
 
     def one(shared: tuple[Flow, jax.Array], index: jax.Array) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def prepare(job: Alignment) -> Work:
         lambda found: found,
         ("value", "cosine", "status"),
         summarise,
-        {"model": arrays_digest(loaded.flow)},
+        {"model": arrays_digest(loaded.flow)} | facts,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from densityguide import solve
+from densityguide.app.requests import check_tolerance
 from densityguide.disk import settings
 
 __all__ = ["Alignment", "Density", "Guidance", "Job", "Noise", "Output", "Sampling", "Solve"]
@@ -46,7 +47,9 @@ class Noise:
 class Solve:
     """Options of the solve; 0 and empty are the defaults that fit the model.
 
-    ``divergence`` is auto, none, exact, hutchinson or orthogonal, the last two with ``probes``.
+    ``tolerance``, 0.5 nats or "0.01bpd", takes as many steps as log p of the model's own samples
+    needs to be that certain; the number is kept in the manifest. ``divergence`` is auto, none,
+    exact, hutchinson or orthogonal, the last two with ``probes``.
     ``rtol`` or ``atol`` above 0 makes the solve adaptive; one alone chooses the other.
     """
 
@@ -54,6 +57,7 @@ class Solve:
     solver: str = ""
     rtol: float = 0.0
     atol: float = 0.0
+    tolerance: str | float = ""
     divergence: str = "auto"
     probes: int = 2
 
@@ -178,6 +182,7 @@ def check(job: Job) -> Job:
     for name in ("rtol", "atol"):
         if not 0 <= getattr(solving, name) < math.inf:
             raise ValueError(f"expected finite solve.{name} >= 0, got {getattr(solving, name)}")
+    _check_tolerance(solving)
     if solving.solver:
         solve.solver_named(solving.solver)
     if isinstance(job, Sampling):
@@ -193,6 +198,17 @@ def check(job: Job) -> Job:
         _among("part", job.part, ("heldout", "train"))
         _within("draws", job.draws, 2, 10_000)
     return job
+
+
+def _check_tolerance(solving: Solve) -> None:
+    if solving.tolerance == "":
+        return
+    check_tolerance("solve.tolerance", str(solving.tolerance))
+    if solving.steps or solving.rtol or solving.atol:
+        raise ValueError(
+            "expected solve.tolerance alone, which chooses the number of steps: leave out "
+            "solve.steps, solve.rtol and solve.atol"
+        )
 
 
 def _check_noise(noise: Noise) -> None:

@@ -11,7 +11,15 @@ import numpy as np
 from densityguide import data
 from densityguide.app import source, summary
 from densityguide.app.jobs.config import Density
-from densityguide.app.jobs.work import Arrays, Work, arrays_digest, options, sample_key, seed_key
+from densityguide.app.jobs.work import (
+    Arrays,
+    Facts,
+    Work,
+    arrays_digest,
+    options,
+    sample_key,
+    seed_key,
+)
 from densityguide.density.bits import bits_per_dim
 from densityguide.density.log_density import log_density
 from densityguide.flow.flow import Flow
@@ -19,8 +27,10 @@ from densityguide.flow.flow import Flow
 __all__ = ["prepare"]
 
 
-def prepare(job: Density) -> Work:
-    """ValueError or FileNotFoundError, one line, for a model or data that are not there or do not
+def prepare(job: Density, known: Facts) -> Work:
+    """``known`` are the facts on which the job was begun before, if it was.
+
+    ValueError or FileNotFoundError, one line, for a model or data that are not there or do not
     fit each other."""
     loaded = source.load(job.model, job.condition or None, option="condition")
     dataset = data.load(job.data, shape=job.shape)
@@ -31,7 +41,7 @@ def prepare(job: Density) -> Work:
             f"expected count up to {len(samples)}, the {job.part} part of {job.data}, got "
             f"{job.count}: 0 takes all"
         )
-    solving, trace = options(job, loaded)
+    solving, trace, facts = options(job, loaded, known)
     assert trace is not None  # refused by config.check
 
     measure = _measure(job, bool(dataset.levels), {"divergence": trace, **solving})
@@ -59,6 +69,7 @@ def prepare(job: Density) -> Work:
             "model": arrays_digest(loaded.flow),
             "data": dataset.checksum,
             "split of the data": [len(dataset.train), len(dataset.heldout)],
+            **facts,
         },
     )
 

@@ -14,7 +14,7 @@ from upath import UPath
 from densityguide import __version__
 from densityguide.disk import locks, settings, storage
 
-__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished"]
+__all__ = ["PROGRAM", "begin", "environment", "facts", "finish", "is_finished"]
 
 NAME, SUMMARY = "manifest.json", "summary.json"
 PROGRAM = "densityguide run"
@@ -69,6 +69,13 @@ def begin(
     here = environment()
     others = [entry for entry in known["environments"] if entry != here]
     return known | {"environments": [*others, here], "finished": False}
+
+
+def facts(path: UPath) -> dict[str, Any]:
+    """On what a job was begun in this folder; nothing where none was."""
+    known = storage.read_json(path / NAME)
+    found: dict[str, Any] = known["facts"] if _is_whole(known) else {}
+    return found
 
 
 def _is_ours(known: Any) -> bool:

@@ -19,14 +19,14 @@ from densityguide.app.jobs.config import Job
 from densityguide.app.jobs.hosts import Hosts
 from densityguide.app.jobs.progress import Progress, silent
 from densityguide.app.jobs.shards import Plan, Shard
-from densityguide.app.jobs.work import Work
+from densityguide.app.jobs.work import Facts, Work
 from densityguide.app.summary import plain
 from densityguide.disk import storage
 from densityguide.disk.interrupts import interruptible
 
 __all__ = ["run"]
 
-PREPARE: dict[type, Callable[[Any], Work]] = {
+PREPARE: dict[type, Callable[[Any, Facts], Work]] = {
     config.Sampling: sampling.prepare,
     config.Density: density.prepare,
     config.Alignment: alignment.prepare,
@@ -91,7 +91,7 @@ def _begin(
     try:
         config.check(job)
         arrays.check(job.output.format)
-        work = PREPARE[type(job)](job)
+        work = PREPARE[type(job)](job, manifest.facts(path))
         begun = manifest.begin(path, config.record(job), work.facts, repair=repair)
         if here.leads:
             stack.enter_context(storage.locked(path))

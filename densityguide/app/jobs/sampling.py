@@ -9,7 +9,15 @@ import numpy as np
 
 from densityguide.app import source, summary
 from densityguide.app.jobs.config import Sampling
-from densityguide.app.jobs.work import Arrays, Work, arrays_digest, options, sample_key, seed_key
+from densityguide.app.jobs.work import (
+    Arrays,
+    Facts,
+    Work,
+    arrays_digest,
+    options,
+    sample_key,
+    seed_key,
+)
 from densityguide.flow.flow import Flow
 from densityguide.steer import land as landing
 from densityguide.steer import noise
@@ -33,13 +41,15 @@ KEPT = (
 )
 
 
-def prepare(job: Sampling) -> Work:
-    """ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
+def prepare(job: Sampling, known: Facts) -> Work:
+    """``known`` are the facts on which the job was begun before, if it was.
+
+    ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
     loaded = source.load(job.model, job.condition or None, option="condition")
     pictures = loaded.pictures
     if job.images and pictures is None:
         raise ValueError(f"{job.model} makes no pictures: set images = false")
-    solving, trace = options(job, loaded)
+    solving, trace, facts = options(job, loaded, known)
     make = getattr(guiding, job.guidance.kind) if job.guidance.kind else None
     added = _noise(job)
 
@@ -90,7 +100,7 @@ def prepare(job: Sampling) -> Work:
         finish,
         tuple(name for name in KEPT if name in shapes and name != "tangents"),
         summarise,
-        {"model": arrays_digest(loaded.flow)},
+        {"model": arrays_digest(loaded.flow)} | facts,
     )
 
 

@@ -11,14 +11,16 @@ import numpy as np
 
 from densityguide.app import requests
 from densityguide.app.jobs.config import Job, Solve
-from densityguide.app.requests import Request
+from densityguide.app.requests import Request, Settings
 from densityguide.app.source import Source
 from densityguide.checks import require
 from densityguide.density.trace import Trace, exact, hutchinson, orthogonal
 
-__all__ = ["Work", "arrays_digest", "options", "sample_key", "seed_key"]
+__all__ = ["Facts", "Work", "arrays_digest", "options", "sample_key", "seed_key"]
 
 Arrays = dict[str, np.ndarray]
+Facts = dict[str, Any]
+STEPS = "number of steps"  # among the facts of a job with a tolerance
 
 
 class Work(NamedTuple):
@@ -36,7 +38,7 @@ class Work(NamedTuple):
     finish: Callable[[Arrays], Arrays]
     small: tuple[str, ...]
     summarise: Callable[[Arrays], dict[str, Any]]
-    facts: dict[str, Any]
+    facts: Facts
 
 
 def seed_key(seed: int) -> jax.Array:
@@ -49,13 +51,18 @@ def sample_key(key: jax.Array, index: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, index)
 
 
-def options(job: Job, loaded: Source) -> tuple[dict[str, Any], Trace | None]:
-    """Options of the solve, and its trace; options that are not set fit the model, as in
-    ``densityguide sample``."""
+def options(job: Job, loaded: Source, known: Facts) -> tuple[dict[str, Any], Trace | None, Facts]:
+    """Options of the solve, its trace, and the facts that these rest on. Options that are not set
+    fit the model, as in ``densityguide sample``; the steps that a tolerance chose are not looked
+    for again where they are ``known``."""
     solving, solver = job.solve, job.solve.solver or None
     asked = Request(job.model, steps=solving.steps or None, solver=solver)
     fitting = requests.settings(asked, loaded, count=1)
-    chosen = fitting.options
+    chosen, trace = fitting.options, _trace(solving, fitting.trace)
+    facts: Facts = {}
+    if solving.tolerance != "":
+        facts = {STEPS: known.get(STEPS) or _steps(job, loaded, fitting, trace)}
+        chosen = chosen | {"steps": facts[STEPS]}
     given = {name: getattr(solving, name) for name in ("rtol", "atol")}
     tolerances = {name: value for name, value in given.items() if value}
     if tolerances:
@@ -65,7 +72,16 @@ def options(job: Job, loaded: Source) -> tuple[dict[str, Any], Trace | None]:
             "expected solve.steps or solve.rtol and solve.atol, got both "
             f"({solving.steps} and {max(tolerances.values())}): leave one out",
         )
-    return chosen, _trace(solving, fitting.trace)
+    return chosen, trace, facts
+
+
+def _steps(job: Job, loaded: Source, fitting: Settings, trace: Trace | None) -> int:
+    solver = fitting.options["solver"]
+    measuring = fitting.trace if trace is None else trace
+    text = str(job.solve.tolerance)
+    return requests.steps_within("solve.tolerance", text, loaded.flow, measuring, solver, job.seed)[
+        0
+    ]
 
 
 def _trace(solving: Solve, fitting: Trace) -> Trace | None:
