@@ -45,6 +45,7 @@ def world(name):
     return dg.worlds.exact_prior(flow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PATHS)
 def test_any_prediction_in_any_clock_is_the_world(name, kind):
@@ -79,6 +80,7 @@ def test_any_prediction_in_any_clock_is_the_world(name, kind):
             np.testing.assert_allclose(flow.velocity(x, level), velocity, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PATHS)
 def test_log_p_and_guidance_have_the_closed_form(name):
     flow = world(name)

@@ -37,6 +37,7 @@ def test_log_density_is_that_of_the_users_own_data():
     np.testing.assert_allclose(d.solver_error, plain.solver_error, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_everything_asked_and_told_is_in_those_units():
     flow = build(standardise=(MEAN, STD))
     latent = dg.latent(flow, KEY)
@@ -63,6 +64,7 @@ def test_everything_asked_and_told_is_in_those_units():
     assert abs(float(bound.value) - truth(out.x)) < 5.0 * float(bound.standard_error) + 0.05
 
 
+@pytest.mark.slow
 def test_alignment_does_not_depend_on_units():
     latent = dg.latent(build(), KEY)
     one, two = (dg.score_alignment(f, latent, steps=16) for f in (build(), scaled()))
@@ -75,6 +77,7 @@ def scaled():
     return build(standardise=(MEAN, STD))
 
 
+@pytest.mark.slow
 def test_units_are_traced_and_replaced():
     flow = build(standardise=(0.0, 2.0))
     traced = []
@@ -94,6 +97,7 @@ def test_units_are_traced_and_replaced():
     np.testing.assert_allclose(dg.log_density(bare, x / 2, steps=16).value, first + 3 * np.log(2))
 
 
+@pytest.mark.slow
 def test_pictures_are_standardised_after_dequantisation():
     """bits/dim of 17 levels in [-1, 1) for a network of standardised values."""
     transform = dg.data.Dequantise(17)
@@ -109,6 +113,7 @@ def test_pictures_are_standardised_after_dequantisation():
     np.testing.assert_allclose(ours[1], truth, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["masked", "centred"])
 def test_units_on_a_space_scale_its_own_volume(space):
     mask = np.asarray([[True], [True], [False], [True]])
@@ -126,6 +131,7 @@ def test_units_on_a_space_scale_its_own_volume(space):
     assert not dg.sample(flow, x, steps=8, divergence=None).x[2].any()
 
 
+@pytest.mark.slow
 def test_a_model_of_raw_data_passes_verify():
     data = MEAN + STD * np.random.default_rng(0).normal(size=(64, 3))
     found = dg.verify(scaled(), KEY, data=data)

@@ -42,7 +42,7 @@ def moved(prior: T, space: Space | None) -> T:
     return prior if same else dataclasses.replace(prior, space=space)  # type: ignore[type-var]
 
 
-def positive(value: ArrayLike, name: str) -> Array:
+def positive(value: Any, name: str) -> Array:
     known = concrete(value)
     require(known is None or bool((known > 0).all()), f"{name} must be positive, got {value}")
     return number(value, name)
@@ -223,9 +223,9 @@ def uniform(shape: tuple[int, ...], low: ArrayLike = -1.0, high: ArrayLike = 1.0
     infinity outside, which an encoded sample may well be: the flow gives it no density. ValueError
     unless ``low < high``."""
     shape = shape_of(shape, "shape")
-    known = concrete(low), concrete(high)
+    first, last = concrete(low), concrete(high)
     require(
-        None in known or bool(np.all(known[0] < known[1])),
+        first is None or last is None or bool(np.all(first < last)),
         f"a box needs low < high, got {low} and {high}",
     )
     return Uniform(number(low, "low"), number(high, "high"), shape)
