@@ -11,7 +11,7 @@ import densityguide as dg
 KEY = jax.random.key(2)
 VP = dg.paths.variance_preserving()
 MEAN, STD = np.asarray([100.0, -3.0, 0.02]), np.asarray([25.0, 0.5, 1e-3])
-ENDS = (-12.0, 7.0)
+ENDS = (-16.0, 7.0)
 
 
 def build(**more):
@@ -29,39 +29,42 @@ def truth(x):
 def test_log_density_is_that_of_the_users_own_data():
     flow = build(standardise=(MEAN, STD))
     x = jnp.asarray([130.0, -2.9, 0.0205])
-    d = dg.log_density(flow, x, steps=32)
-    np.testing.assert_allclose(d.value, truth(x), atol=1e-6)
-    plain = dg.log_density(build(), (x - MEAN) / STD, steps=32)
+    d = dg.log_density(flow, x, steps=256)
+    np.testing.assert_allclose(d.value, truth(x), atol=1e-5)
+    plain = dg.log_density(build(), (x - MEAN) / STD, steps=256)
     np.testing.assert_allclose(d.value, plain.value - np.log(STD).sum(), rtol=1e-12)
     np.testing.assert_allclose(d.latent, plain.latent, rtol=1e-12)
     np.testing.assert_allclose(d.solver_error, plain.solver_error, rtol=1e-9)
 
 
+LOGS = float(np.log(STD).sum())
+VERBS = {  # of a flow, a latent, a sample, and how much its log p is lower
+    "sample": lambda f, z, x, off: dg.sample(f, z, guidance=dg.quantile(0.7), steps=16),
+    "target": lambda f, z, x, off: dg.sample(f, z, guidance=dg.target(-5.0 - off), steps=16),
+    "land": lambda f, z, x, off: dg.land(f, z, -5.0 - off, along=dg.along.scale(), steps=16),
+    "edit": lambda f, z, x, off: dg.edit(f, x, guidance=dg.budget(1.0), depth=0.0, steps=16),
+    "high_density": lambda f, z, x, off: dg.high_density(f, z, switch=0.0, steps=16),
+    "sample_sde": lambda f, z, x, off: dg.sample_sde(f, z, KEY, steps=16),
+    "elbo": lambda f, z, x, off: dg.elbo(f, x, KEY),
+    "track_mode": lambda f, z, x, off: dg.track_mode(f, z, steps=8),
+}
+
+
 @pytest.mark.slow
-def test_everything_asked_and_told_is_in_those_units():
-    flow = build(standardise=(MEAN, STD))
-    latent = dg.latent(flow, KEY)
-    base = dg.sample(build(), latent, guidance=dg.quantile(0.7), steps=24)
-    out = dg.sample(flow, latent, guidance=dg.quantile(0.7), steps=24)
-    np.testing.assert_allclose(out.x, MEAN + STD * base.x, rtol=1e-12)
-    for name in ("log_density", "tracked"):
-        shifted = getattr(base, name) - np.log(STD).sum()
-        np.testing.assert_allclose(getattr(out, name), shifted, rtol=1e-10)
-    goal = float(truth(MEAN)) - 2.0
-    aimed = dg.sample(flow, latent, guidance=dg.target(goal), steps=64)
-    np.testing.assert_allclose(aimed.tracked, goal, atol=1e-4)
-    np.testing.assert_allclose(aimed.log_density, truth(aimed.x), atol=1e-4)
-    landed = dg.land(flow, latent, goal, along=dg.along.scale(), steps=24)
-    np.testing.assert_allclose(landed.log_density, goal, atol=1e-5)
-    same = dg.edit(flow, out.x, guidance=None, depth=0.0, steps=24)
-    np.testing.assert_allclose(same.x, out.x, rtol=1e-5)
-    np.testing.assert_allclose(same.before, truth(out.x), atol=1e-5)
-    high = dg.high_density(flow, latent, switch=0.0, steps=64)
-    np.testing.assert_allclose(high.log_density, truth(high.x), atol=1e-4)
-    sde = dg.sample_sde(flow, latent, KEY, steps=24)
-    np.testing.assert_allclose(sde.log_density, truth(sde.x), atol=1e-4)
-    bound = dg.elbo(flow, out.x, KEY)
-    assert abs(float(bound.value) - truth(out.x)) < 5.0 * float(bound.standard_error) + 0.05
+@pytest.mark.parametrize("name", VERBS)
+def test_everything_asked_and_told_is_in_those_units(name):
+    """What a verb makes of the network's own flow, moved: x by the units, log p by their volume."""
+    plain, flow = build(), scaled()
+    latent, z = dg.latent(flow, KEY), jnp.asarray([0.4, -1.0, 0.2])
+    one = VERBS[name](plain, latent, z, 0.0)._asdict()
+    two = VERBS[name](flow, latent, MEAN + STD * z, LOGS)._asdict()
+    compared = 0
+    for field in set(one) & {"x", "log_density", "tracked", "before", "value"}:
+        moved = MEAN + STD * one[field] if field == "x" else one[field] - LOGS
+        np.testing.assert_allclose(two[field], moved, rtol=1e-7, atol=1e-7, err_msg=field)
+        compared += 1
+    assert compared
+    np.testing.assert_array_equal(one["evaluations"], two["evaluations"])
 
 
 @pytest.mark.slow
@@ -104,13 +107,13 @@ def test_pictures_are_standardised_after_dequantisation():
     options = {"transform": transform, "shape": (3,)}
     flow = build(standardise=(0.1, 0.4), **options)
     images = np.asarray([[8, 3, 16], [0, 9, 9]])
-    ours = dg.bits_per_dim(flow, images, KEY, draws=3, steps=16).value
+    ours = dg.bits_per_dim(flow, images, KEY, draws=3, steps=128).value
     width = 0.4 * np.sqrt(1.0 + np.exp(-ENDS[1]))
     keys = jax.random.split(jax.random.split(KEY, 2)[1], 3)
     draws = [transform(images[1], jax.random.split(k)[0]) for k in keys]
     nats = np.mean([stats.norm(0.1, width).logpdf(x).sum() for x in draws])
     truth = -(nats + transform.log_jacobian(3)) / (3 * np.log(2))
-    np.testing.assert_allclose(ours[1], truth, atol=1e-5)
+    np.testing.assert_allclose(ours[1], truth, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -34,11 +34,11 @@ MISUSES = {
     "rescale-q": (lambda: dg.rescale(world(), x(), 1.5), r"q must lie in \(0, 1\)"),
     "rescale-prior": (
         lambda: dg.rescale(dg.worlds.exact_prior(world()), x(), 0.5),
-        "needs the isotropic normal prior",
+        "needs an isotropic prior, priors.normal or student",
     ),
     "rescale-other": (
         lambda: dg.rescale(bare(prior=Uniform()), x(), 0.5),
-        "needs the isotropic normal prior",
+        "needs an isotropic prior, priors.normal or student",
     ),
     # matching, high density, elbo
     "match-scales": (
