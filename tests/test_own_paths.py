@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
 import densityguide as dg
 
@@ -131,7 +130,5 @@ def test_a_learned_variance_is_left_out():
         first, learned_variance=True, batched=True, channels_first=True, **options
     )
     x = jax.random.normal(KEY, (4, 4, 3))
-    truth = stats.norm(scale=np.sqrt(1 + np.exp(-10.0))).logpdf(x).sum()
     for flow in (plain, ours, theirs):
         np.testing.assert_allclose(flow.score(x, 0.7), -x, rtol=1e-12)
-    np.testing.assert_allclose(dg.log_density(ours, x, steps=16).value, truth, atol=1e-6)

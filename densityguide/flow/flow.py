@@ -263,7 +263,8 @@ class Flow:
 
     def to_data(self, state: Array) -> Array:
         """The sample that a state at the data end is: over alpha, and in the user's units."""
-        return units.told(self.units, self.space, self.place(state / self.end_scale()))
+        z = self.place(state / self.end_scale()).astype(state.dtype)
+        return units.told(self.units, self.space, z)
 
     def to_state(self, x: Array) -> Array:
         """The state at the data end that a sample is: the inverse of `to_data`."""
