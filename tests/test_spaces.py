@@ -112,6 +112,7 @@ def test_every_verb_counts_as_the_unpadded_problem_does(verb):
         two = dg.edit(plain, x[MASK], guidance=dg.budget(2.0), depth=-1.0, steps=16)
         np.testing.assert_allclose(one.log_density, two.log_density, rtol=1e-9)
         np.testing.assert_allclose(one.before, two.before, rtol=1e-9)
+        np.testing.assert_allclose(6 * one.moved**2, 4 * two.moved**2, rtol=1e-9)
     elif verb == "high_density":
         one = dg.high_density(long, x, switch=1.0, steps=16)
         two = dg.high_density(plain, x[MASK], switch=1.0, steps=16)

@@ -46,7 +46,7 @@ VERBS = {  # of a flow, a latent, a sample, and how much its log p is lower
     "high_density": lambda f, z, x, off: dg.high_density(f, z, switch=0.0, steps=16),
     "sample_sde": lambda f, z, x, off: dg.sample_sde(f, z, KEY, steps=16),
     "elbo": lambda f, z, x, off: dg.elbo(f, x, KEY),
-    "track_mode": lambda f, z, x, off: dg.track_mode(f, z, steps=8),
+    "track_mode": lambda f, z, x, off: dg.track_mode(f, z, start=0.0, steps=8),
 }
 
 
