@@ -44,21 +44,27 @@ def world(name):
     return dg.worlds.exact_prior(flow)
 
 
+@jax.jit
+def both(flow, x, level):
+    return flow.score(x, level), flow.velocity(x, level)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PATHS)
 def test_any_prediction_in_any_clock_is_the_world(name, kind):
     """A network that is exact in its own clock; a velocity in either direction."""
     truth, base = world(name), CLOCKS[name]
-    for sign in (1.0, -1.0):
+    for sign in (1.0, -1.0) if kind == "velocity" else (1.0,):
         clock = dg.clocks.scaled(base, 1000.0 * sign)
 
         def network(params, x, time, clock=clock):
             # The log-SNR of a time, by Newton's method on the clock.
-            level = jnp.asarray(-1.0)
-            for _ in range(60):
-                slope = jax.grad(clock)(level)
-                level = jnp.clip(level - (clock(level) - time) / slope, -12.0, 7.5)
+            def better(_, level):
+                moved = level - (clock(level) - time) / jax.grad(clock)(level)
+                return jnp.clip(moved, -12.0, 7.5)
+
+            level = jax.lax.fori_loop(0, 60, better, jnp.asarray(-1.0))
             score = truth.field(params, x, level)[1]
             options = {"path": truth.path, "prediction": kind, "clock": clock}
             return dg.predictions.score_to(score, x, level, **options)
@@ -74,9 +80,9 @@ def test_any_prediction_in_any_clock_is_the_world(name, kind):
         )
         x = jnp.asarray([0.3, -0.8, 0.5])
         for level in (-5.0, 0.0, 4.0):
-            score, velocity = truth.score(x, level), truth.velocity(x, level)
-            np.testing.assert_allclose(flow.score(x, level), score, rtol=1e-6)
-            np.testing.assert_allclose(flow.velocity(x, level), velocity, rtol=1e-6, atol=1e-9)
+            ours, theirs = both(flow, x, level), both(truth, x, level)
+            np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+            np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -41,7 +41,6 @@ LOGS = float(np.log(STD).sum())
 VERBS = {  # of a flow, a latent, a sample, and how much its log p is lower
     "sample": lambda f, z, x, off: dg.sample(f, z, guidance=dg.quantile(0.7), steps=16),
     "target": lambda f, z, x, off: dg.sample(f, z, guidance=dg.target(-5.0 - off), steps=16),
-    "land": lambda f, z, x, off: dg.land(f, z, -5.0 - off, along=dg.along.scale(), steps=16),
     "edit": lambda f, z, x, off: dg.edit(f, x, guidance=dg.budget(1.0), depth=0.0, steps=16),
     "high_density": lambda f, z, x, off: dg.high_density(f, z, switch=0.0, steps=16),
     "sample_sde": lambda f, z, x, off: dg.sample_sde(f, z, KEY, steps=16),
