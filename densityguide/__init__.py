@@ -12,7 +12,7 @@ from densityguide.density.elbo import Elbo, elbo
 from densityguide.density.log_density import LogDensity, log_density
 from densityguide.density.sde import SdeSample, sample_sde, track_sde
 from densityguide.density.trace import Trace, divergence, exact, hutchinson, orthogonal
-from densityguide.flow import clocks, paths, predictions, priors, worlds
+from densityguide.flow import clocks, paths, predictions, priors, spaces, worlds
 from densityguide.flow.build import cnf, diffusion
 from densityguide.flow.classifier_free import classifier_free
 from densityguide.flow.flow import Calibration, Flow
@@ -123,6 +123,7 @@ __all__ = [
     "sample_sde",
     "schedule",
     "score_alignment",
+    "spaces",
     "spacetime",
     "steps_for",
     "target",

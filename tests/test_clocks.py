@@ -88,6 +88,57 @@ def test_cumulative_products_are_not_betas(power, last):
         dg.clocks.ddpm(1 - np.linspace(1e-4, 0.02, 1000))
 
 
+def test_trained_betas_are_the_schedulers_own_table():
+    """Any table of betas, not one of a formula; the index is the place in the table."""
+    betas = np.random.default_rng(0).uniform(1e-3, 0.2, 50)
+    clock, kept = dg.clocks.ddpm(list(betas)), np.cumprod(1 - betas)
+    for index in (0, 17, 49):
+        level = jnp.asarray(np.log(kept[index] / (1 - kept[index])))
+        np.testing.assert_allclose(clock(level), index, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_table_of_sigmas_is_indexed_either_way(order):
+    """NCSN's falls from 50 to 0.01 in geometric steps, k-diffusion's rises."""
+    table = np.geomspace(50.0, 0.01, 12)[::order]
+    clock = dg.clocks.sigmas(table)
+    level = -2 * np.log(table)
+    np.testing.assert_allclose(clock(jnp.asarray(level)), np.arange(12), atol=1e-9)
+    between = clock(jnp.asarray(0.5 * (level[3] + level[4])))
+    np.testing.assert_allclose(between, 3.5, atol=1e-9)
+    assert float(clock(jnp.asarray(99.0))) == (11.0 if order == 1 else 0.0)
+    assert repr(clock) == "Sigmas(12 steps, log-SNR -7.824 to 9.21)"
+    assert clock == dg.clocks.sigmas(table)
+
+
+def test_edm_networks_are_told_a_quarter_of_log_sigma():
+    sigma = np.geomspace(0.002, 80.0, 9)
+    level = jnp.asarray(-2 * np.log(sigma))
+    np.testing.assert_allclose(dg.clocks.edm_noise(level), 0.25 * np.log(sigma), rtol=1e-12)
+
+
+def test_a_thousand_sigma_is_what_sd3_and_flux_are_told():
+    sigma = np.linspace(0.01, 0.99, 21)
+    clock = dg.clocks.scaled(dg.clocks.reversed_flow_time, 1000)
+    level = jnp.asarray(2 * np.log((1 - sigma) / sigma))
+    np.testing.assert_allclose(clock(level), 1000 * sigma, rtol=1e-12)
+    assert clock == dg.clocks.scaled(dg.clocks.reversed_flow_time, 1000.0)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, np.exp(1.15)])
+def test_a_shifted_schedule_is_a_grid(shift):
+    """Equal steps in u, and sigma = shift u / (1 + (shift - 1) u); the ends stay."""
+    u = np.linspace(0.97, 0.05, 9)
+    sigma = shift * u / (1 + (shift - 1) * u)
+    level = 2 * np.log((1 - sigma) / sigma)
+    knots = dg.grids.shifted(shift)(level[0], level[-1], 8)
+    np.testing.assert_allclose(knots, level, rtol=1e-9, atol=1e-12)
+    flow = dg.worlds.gaussian([0.0], [[1.0]], path=dg.paths.linear())
+    out = dg.sample(flow, jnp.ones(1), grid=dg.grids.shifted(shift), steps=64, divergence=None)
+    truth = dg.worlds.flow_map(flow, jnp.ones(1), *flow.interval) / flow.end_scale()
+    np.testing.assert_allclose(out.x, truth, rtol=1e-2)
+
+
 def build(log_snr):
     return dg.diffusion(
         lambda x, t: x,

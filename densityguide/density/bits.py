@@ -41,7 +41,7 @@ class BitsPerDim(NamedTuple):
 def nats(flow: Flow, bits_per_dim: ArrayLike) -> Array:
     """A difference of log p in nats, from one in bits per dimension: ``bits D ln 2``."""
     require_flow(flow, "nats")
-    return jnp.asarray(bits_per_dim) * flow.size * jnp.log(2.0)
+    return jnp.asarray(bits_per_dim) * flow.dimensions * jnp.log(2.0)
 
 
 @verb
@@ -89,7 +89,7 @@ def bits_per_dim(
         x = state(x, flow.shape, "the transformed image")
         out = encode(flow, x, trace, key_trace, choices)
         bit = nats(flow, 1.0)
-        log_image = out.value + transform.log_jacobian(flow.size)
+        log_image = out.value + transform.log_jacobian(flow.dimensions)
         return -log_image / bit, out.solver_error / bit, out.status, out.evaluations, out.tangents
 
     def one(args: tuple[Array, Array]) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from jax import Array
 from densityguide import solve as solving
 from densityguide.checks import count, require, verb
 from densityguide.density.trace import Trace, apply, exact
+from densityguide.flow import spaces
 from densityguide.flow.conditions import Bound
 from densityguide.flow.flow import SMALL, Flow, require_flow
 from densityguide.flow.paths import Path
@@ -97,7 +98,8 @@ def derive_score(flow: Flow, *, steps: int = 32, chunk: int | None = None) -> Fl
         chunk: tangents at a time, see `exact`.
 
     Raises:
-        ValueError: more than 256 dimensions, fewer than 2 steps, a score that was derived before.
+        ValueError: more than 256 dimensions, fewer than 2 steps, a flow on a space, a score that
+            was derived before.
     """
     require_flow(flow, "derive_score")
     require(
@@ -105,6 +107,7 @@ def derive_score(flow: Flow, *, steps: int = 32, chunk: int | None = None) -> Fl
         f"derive_score takes up to {SMALL} dimensions, this flow has {flow.size}: use "
         "densityguide.land, which needs no score",
     )
+    spaces.require_none(flow.space, "derive_score")
     require(not isinstance(flow.params, Bound), "this flow's score is its own density's already")
     field = _Field(flow.field, flow.path, flow.size, count(steps, 2, "steps"), exact(chunk))
     bound = Bound(flow.params, flow.prior, *flow.interval)

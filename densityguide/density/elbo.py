@@ -57,7 +57,7 @@ def elbo(flow: Flow, x: Array, key: Array, *, levels: int = 64, replicates: int 
 @partial(jax.jit, static_argnames=("levels", "replicates"))
 def _elbo(levels: int, replicates: int, flow: Flow, x: Array, key: Array) -> Elbo:
     path, (low, high) = present(flow.path), flow.interval
-    start = x * flow.end_scale()
+    start = flow.to_state(x)
 
     def kernel(t: Array) -> tuple[Array, Array]:
         ratio = jnp.exp(path.log_alpha(t) - path.log_alpha(high))
@@ -67,15 +67,15 @@ def _elbo(levels: int, replicates: int, flow: Flow, x: Array, key: Array) -> Elb
         t, key = drawn
         ratio, variance = kernel(t)
         scale = jnp.sqrt(jnp.maximum(variance, 1e-12))
-        eps = jax.random.normal(key, x.shape, x.dtype)
+        eps = flow.place(jax.random.normal(key, x.shape, x.dtype))
 
         def term(eps: Array) -> Array:
-            score = present(flow.field(flow.params, ratio * start + scale * eps, t)[1])
+            score = present(flow.outputs(ratio * start + scale * eps, t)[1])
             return jnp.sum(score**2) + 2.0 * jnp.sum(score * eps) / scale
 
         # The antithetic pair cancels the 1 / scale of the cross term at low noise.
         power = 0.5 * (term(eps) + term(-eps))
-        rate = -0.5 * path.sigma(t) ** 2 * power - path.drift(t) * flow.size
+        rate = -0.5 * path.sigma(t) ** 2 * power - path.drift(t) * flow.dimensions
         return carry + rate * (high - low) / levels, None
 
     def once(key: Array) -> Array:
@@ -88,9 +88,9 @@ def _elbo(levels: int, replicates: int, flow: Flow, x: Array, key: Array) -> Elb
     ratio, variance = kernel(low)
     normal = isinstance(flow.prior, priors.Normal)
     prior_variance = (flow.prior.scale if normal else path.sigma(low)) ** 2
-    prior = -0.5 * (jnp.sum((ratio * start) ** 2) + flow.size * variance) / prior_variance
-    prior = prior - 0.5 * flow.size * (jnp.log(prior_variance) + log(2.0 * pi))
-    value = jnp.mean(totals) + prior + flow.log_alpha_offset()
+    prior = -0.5 * (jnp.sum((ratio * start) ** 2) + flow.dimensions * variance) / prior_variance
+    prior = prior - 0.5 * flow.dimensions * (jnp.log(prior_variance) + log(2.0 * pi))
+    value = jnp.mean(totals) + prior + flow.log_volume()
     return Elbo(
         value=value,
         standard_error=jnp.std(totals, ddof=1) / replicates**0.5,

@@ -126,7 +126,7 @@ def encoded(
         local = evaluate(flow, y.x, t, tangents=True)
         return _State(local.velocity, -apply(local.tangent, trace, y.x, probes)[0])
 
-    start = (x * flow.end_scale()).astype(x.dtype)
+    start = flow.to_state(x)
     solved = solving.solve(
         method,
         solving.backwards(numbers),
@@ -139,7 +139,7 @@ def encoded(
     )
     failed = solved.status != 0
     latent, change = solved.y.x, -jnp.mean(solved.y.log_density)
-    value = flow.prior.log_prob(latent) + change + flow.log_alpha_offset()
+    value = flow.prior.log_prob(latent) + change + flow.log_volume()
     off = solver_error(None if solved.error is None else solved.error.log_density)
     bar = error_bar(trace, method, x.shape, solved, solved.y.log_density, off, failed)
     return LogDensity(

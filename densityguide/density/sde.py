@@ -19,6 +19,7 @@ from densityguide.density.error_bar import error_bar
 from densityguide.density.log_density import encode
 from densityguide.density.streams import Auto
 from densityguide.density.trace import Trace, apply
+from densityguide.flow import spaces
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.flow.local import evaluate
 from densityguide.solve import Choices, Grid, Method, Numbers, failed
@@ -117,10 +118,10 @@ def _sample_sde(
         local = evaluate(flow, y.x, t, tangents=trace is not None)
         score = present(local.score)
         drift, variance = path.drift(t), path.sigma(t) ** 2
-        noise = path.sigma(t) * dw
+        noise = path.sigma(t) * flow.along(y.x, dw)
         rise = 0.5 * variance * jnp.sum(score**2) * dt + jnp.sum(score * noise)
         if trace is None:
-            rate = -drift * flow.size * dt
+            rate = -drift * flow.dimensions * dt
         else:
             rate = -apply(local.tangent, trace, y.x, probes)[0] * dt
         return _State((drift * y.x + variance * score) * dt + noise, rate + rise)
@@ -166,6 +167,7 @@ def track_sde(
     require_flow(flow, "track_sde")
     x = state(latent, flow.shape, "latent")
     require(flow.has_score, "track_sde needs a score: pass score= to densityguide.cnf")
+    spaces.require_none(flow.space, "track_sde")
     random_key(key, "track_sde needs a key: pass jax.random.key(...)")
     trace = streams.required(flow, divergence, key, "track_sde")
     choices = Choices(steps, grid, solver)
@@ -253,7 +255,7 @@ def _tracked(
         method,
         numbers,
         increment,
-        _State(x, start),
+        _State(flow.place(x), start),
         kinds=_State._make(("state", "nats")),
         path=flow.path,
         draw=draw,
@@ -261,7 +263,7 @@ def _tracked(
         watch=lambda y: y.log_density,
     )
     lost = failed(solved.status)
-    tracked = jnp.mean(solved.y.log_density) + flow.log_alpha_offset()
+    tracked = jnp.mean(solved.y.log_density) + flow.log_volume()
     spread, each = jnp.zeros_like(tracked), 0
     if trace is not None:
         zero = jnp.zeros_like(tracked)
@@ -269,7 +271,7 @@ def _tracked(
         spread = bar.standard_error
         each = trace.tangents(flow.size) + (trace.tangents(bends) if bends else 0)
     return SdeSample(
-        x=(solved.y.x / flow.end_scale()).astype(x.dtype),
+        x=flow.to_data(solved.y.x),
         log_density=None,
         standard_error=None,
         degrees_of_freedom=None,

@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.checks import present, require, shape_of, verb
-from densityguide.flow import clocks, paths, predictions, priors
+from densityguide.flow import clocks, paths, predictions, priors, spaces, units
 from densityguide.flow.conditions import classes_of
 from densityguide.flow.flow import Flow
 from densityguide.flow.intervals import check_range, interval_of, log_snr_of
@@ -59,8 +59,9 @@ class AnyField:
 
 
 def path_prior(flow: Flow) -> priors.Normal:
-    """N(0, sigma(start)^2 I): what a Gaussian path starts from."""
-    return priors.normal(flow.shape, present(flow.path).sigma(flow.interval[0]))
+    """N(0, sigma(start)^2 I): what a Gaussian path starts from, on the flow's space."""
+    scale = present(flow.path).sigma(flow.interval[0])
+    return priors.on(priors.normal(flow.shape, scale), flow.space)
 
 
 def from_path(flow: Flow) -> Flow:
@@ -100,11 +101,14 @@ def diffusion(
     log_snr: tuple[ArrayLike, ArrayLike] = (-10.0, 10.0),
     clock: Callable[[Array], Array] = clocks.log_snr,
     transform: Any = None,
+    space: spaces.Space | None = None,
+    standardise: tuple[ArrayLike, ArrayLike] | None = None,
     condition: Any = None,
     classes: int | range | None = None,
     batched: bool | None = None,
     channels_first: bool | None = None,
     integer_times: bool | None = None,
+    learned_variance: bool | None = None,
 ) -> Flow:
     """A flow from a network trained on a Gaussian path (diffusion, EDM, flow matching).
 
@@ -117,7 +121,8 @@ def diffusion(
             the weights it holds (a copy of them, in evaluation mode); of PyTorch likewise, run by
             JAX through torchax (extra ``torch``).
         path: ``paths.variance_preserving()``, ``variance_exploding()``, ``linear()``,
-            ``conditional_ot(sigma_min)`` or ``custom(log_alpha, log_sigma)``.
+            ``sub_variance_preserving()``, ``conditional_ot(sigma_min)`` or ``custom(log_alpha,
+            log_sigma)``.
         prediction: ``"noise"``, ``"data"``, ``"v"``, ``"score"`` or ``"velocity"``.
         shape: of one sample, channels last for images.
         params: weights; kept as an argument of every compiled program.
@@ -125,6 +130,11 @@ def diffusion(
             and betas. The prior is N(0, sigma(start)^2 I).
         clock: log-SNR to the network's own time; see ``densityguide.clocks``.
         transform: declared data transform, needed by ``bits_per_dim``.
+        space: where samples live, if not in all of R^D: ``spaces.masked(mask)`` for padding that
+            counts no dimension, ``spaces.centred()`` for zero centre of mass.
+        standardise: ``(mean, std)`` of data that the network was trained on as
+            ``(x - mean) / std``: samples and log p are then those of x, in the user's own units.
+            Numbers or arrays that broadcast to one sample. ``noise_level`` stays the network's.
         condition: anything the network takes after ``t``, for one sample: a class, an embedding,
             a pytree of them. It is traced; change it with ``flow.given(...)``.
         classes: number (10: 0 to 9) or range (``range(-1, 10)``) of the labels that the network
@@ -132,9 +142,12 @@ def diffusion(
         batched: the network takes a leading axis of samples, on x, t and condition.
         channels_first: the network takes [C, H, W]; the flow stays [H, W, C].
         integer_times: the network looks its time up in a table, by whole numbers: it is called at
-            both neighbours, and the line between them taken, at twice the cost. What the line
-            misses is in no error bar.
-            By default all three are False, and for a module of PyTorch what a trial call finds.
+            both neighbours, and the line between them taken, at twice the cost. That line is the
+            flow whose log p is reported: between its rows the network has no value of its own, so
+            no error bar can hold the line against it.
+        learned_variance: the network returns twice the channels, first the prediction and then the
+            variance of a step (Nichol and Dhariwal, ICML 2021): the first half is taken.
+            By default all four are False, and for a module of PyTorch what a trial call finds.
 
     Raises:
         ValueError: something that is not a path, an unknown prediction, a range that falls, leaves
@@ -154,14 +167,17 @@ def diffusion(
         batched=batched,
         channels_first=channels_first,
         integer_times=integer_times,
+        learned_variance=learned_variance,
     )
     ends = log_snr_of(log_snr, "log_snr", path)
     check_range(ends, "log_snr")
     field = GaussianField(network, path, kind, clock)
     check_field(field, params, shape, "the network")
     known, transform = classes_of(classes, condition), check_transform(transform, prod(shape))
+    space = spaces.check(space, shape, on_path=True)
+    given = units.check(standardise, shape, space)
     flow = Flow(params, ends, None, field, shape, path, transform=transform, classes=known)
-    return from_path(flow)
+    return from_path(dataclasses.replace(flow, space=space, units=given))
 
 
 @verb
@@ -174,6 +190,8 @@ def cnf(
     params: Any = None,
     score: Callable[..., Array] | None = None,
     transform: Any = None,
+    space: spaces.Space | None = None,
+    standardise: tuple[ArrayLike, ArrayLike] | None = None,
     condition: Any = None,
     classes: int | range | None = None,
     batched: bool | None = None,
@@ -191,6 +209,10 @@ def cnf(
         score: ``(params, x, t) -> grad log p_t(x)``, needed by density guidance only.
         condition, classes, batched, channels_first, integer_times: as of `diffusion`.
         transform: declared data transform, needed by ``bits_per_dim``.
+        space: as of `diffusion`, and ``spaces.sphere()`` or ``spaces.torus(period)``; log p is the
+            density on it. A prior of `densityguide.priors` is put on the space, and one's own is
+            taken for a density there.
+        standardise: as of `diffusion`.
 
     Raises:
         ValueError: unusable prior, equal ends, or outputs of another shape than the input.
@@ -217,15 +239,18 @@ def cnf(
         require(callable(score), f"score must be a function (params, x, t), got {score!r}")
         score = dataclasses.replace(network, function=score, name="score")
     network = dataclasses.replace(network, name="velocity")
+    space = spaces.check(space, shape, on_path=False)
     field = AnyField(network, score)
     check_field(field, known, shape, "the velocity")
     return Flow(
         known,
         interval_of(interval, "interval"),
-        priors.check(prior, shape),
+        priors.check(priors.on(prior, space), shape),
         field,
         shape,
         transform=check_transform(transform, prod(shape)),
         has_score=score is not None,
         classes=classes_of(classes, condition),
+        space=space,
+        units=units.check(standardise, shape, space),
     )

@@ -15,12 +15,14 @@ t = alpha, conditional OT       2 log(t / (1 - (1 - sigma_min) t))
 sigma of EDM                    -2 log(sigma)
 t of the cosine schedule        -2 log tan(pi t / 2)
 index of a table of betas       ``ddpm_log_snr(betas)[index]``
+1000 sigma of SD3 and Flux      2 log((1 - sigma) / sigma)
+beta(t) of a VP SDE             -log(expm1(beta_min t + (beta_max - beta_min) t^2 / 2))
 ==============================  ===================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -32,8 +34,9 @@ from jax.typing import ArrayLike
 from densityguide.checks import require, verb
 from densityguide.flow import paths
 
-__all__ = ["ConditionalOtTime", "Ddpm", "conditional_ot_time", "cosine_time", "ddpm"]
-__all__ += ["ddpm_log_snr", "edm_noise", "flow_time", "log_snr", "reversed_flow_time"]
+__all__ = ["ConditionalOtTime", "Scaled", "SdeTime", "Table", "conditional_ot_time", "cosine_time"]
+__all__ += ["ddpm", "ddpm_log_snr", "edm_noise", "flow_time", "log_snr", "reversed_flow_time"]
+__all__ += ["scaled", "sde_time", "sigmas"]
 
 
 def log_snr(log_snr: Array) -> Array:
@@ -80,30 +83,100 @@ def conditional_ot_time(sigma_min: float) -> ConditionalOtTime:
 
 
 @dataclass(frozen=True)
-class Ddpm:
-    """Index into a table of betas, interpolated linearly in log-SNR; see :func:`ddpm`."""
+class Table:
+    """Index into a table of log-SNRs that fall or rise, interpolated linearly."""
 
+    name: str
     table: tuple[float, ...]
 
     def __repr__(self) -> str:
-        last, first = self.table[-1], self.table[0]
-        return f"Ddpm({len(self.table)} steps, log-SNR {last:.4g} to {first:.4g})"
+        low, high = sorted((self.table[0], self.table[-1]))
+        return f"{self.name}({len(self.table)} steps, log-SNR {low:.4g} to {high:.4g})"
 
     def __call__(self, log_snr: Array) -> Array:
-        rising = jnp.asarray(self.table[::-1])
-        index = jnp.arange(len(self.table) - 1.0, -1.0, -1.0)
-        return jnp.interp(log_snr, rising, index)
+        order = 1 if self.table[0] < self.table[-1] else -1
+        index = jnp.arange(0.0, len(self.table), 1.0)
+        return jnp.interp(log_snr, jnp.asarray(self.table[::order]), index[::order])
 
 
 @verb
-def ddpm(betas: Sequence[float] | np.ndarray | None = None) -> Ddpm:
-    """DDPM or ADM timesteps 0 .. T - 1 (continuous), from the table of betas [T].
+def ddpm(betas: Sequence[float] | np.ndarray | None = None) -> Table:
+    """DDPM or ADM timesteps 0 .. T - 1 (continuous), from the table of betas [T], the scheduler's
+    own (``trained_betas``, say).
 
     Default: the linear table from 1e-4 to 0.02 with T = 1000. Log-SNR beyond the table's range
     is clipped to its ends: choose the flow's range inside ``ddpm_log_snr(betas)``. With zero
     terminal SNR the table ends one index earlier, at the last finite level.
     """
-    return Ddpm(tuple(float(v) for v in ddpm_log_snr(betas)))
+    return Table("Ddpm", tuple(float(v) for v in ddpm_log_snr(betas)))
+
+
+@verb
+def sigmas(table: Sequence[float] | np.ndarray) -> Table:
+    """Index into a table of noise levels ``sigma / alpha`` that falls, as of NCSN, or rises, as of
+    k-diffusion: ``log_snr = -2 log(sigma / alpha)``, interpolated linearly in log sigma.
+
+    ValueError unless the table is one of positive numbers that run one way.
+    """
+    levels = np.asarray(table, np.float64)
+    moves = np.diff(levels) if levels.ndim == 1 else np.zeros(1)
+    fine = levels.ndim == 1 and levels.size > 1 and bool((levels > 0).all())
+    require(
+        fine and bool((moves > 0).all() or (moves < 0).all()),
+        "sigmas must be a list of positive noise levels that rises or falls: leave a last 0 out",
+    )
+    return Table("Sigmas", tuple(float(v) for v in -2.0 * np.log(levels)))
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Another clock times a number; see `scaled`."""
+
+    clock: Callable[[Array], Array]
+    factor: float
+
+    def __call__(self, log_snr: Array) -> Array:
+        return self.factor * self.clock(log_snr)
+
+
+@verb
+def scaled(clock: Callable[[Array], Array], factor: float) -> Scaled:
+    """``factor clock(log_snr)``: ``scaled(reversed_flow_time, 1000)`` is the ``1000 sigma`` of
+    Stable Diffusion 3 and Flux. Their *shift* says where the steps of a solve go, and belongs to
+    the grid: ``densityguide.grids.shifted(shift)``. ValueError for a factor of 0."""
+    require(
+        callable(clock) and isinstance(factor, (int, float)) and factor != 0,
+        f"scaled needs a clock and a number that is not 0, got {clock!r} and {factor!r}",
+    )
+    return Scaled(clock, float(factor))
+
+
+@dataclass(frozen=True)
+class SdeTime:
+    """Time of the VP or sub-VP SDE; see `sde_time`."""
+
+    path: paths.Path
+    least: float
+    greatest: float
+
+    def __call__(self, log_snr: Array) -> Array:
+        total = -2.0 * self.path.log_alpha(log_snr)
+        rise = self.greatest - self.least
+        # The root of least t + rise t^2 / 2 = total, without cancellation at small t.
+        return 2.0 * total / (self.least + jnp.sqrt(self.least**2 + 2.0 * rise * total))
+
+
+@verb
+def sde_time(path: paths.Path, beta_min: float = 0.1, beta_max: float = 20.0) -> SdeTime:
+    """Time t in [0, 1], data at 0, of the VP and sub-VP SDEs with ``beta = beta_min + t (beta_max -
+    beta_min)``: ``alpha = exp(-beta_min t / 2 - (beta_max - beta_min) t^2 / 4)`` (Song et al., ICLR
+    2021, appendix C). Their code hands networks ``999 t``: ``scaled(sde_time(path), 999)``.
+    ValueError unless ``0 < beta_min < beta_max``."""
+    require(
+        0.0 < float(beta_min) < float(beta_max),
+        f"betas must rise from above 0, got {beta_min} and {beta_max}",
+    )
+    return SdeTime(paths.check(path), float(beta_min), float(beta_max))
 
 
 @verb

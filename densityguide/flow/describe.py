@@ -30,6 +30,8 @@ def describe(flow: Any) -> str:
     parts += ["classifier-free guidance"] if guided else []
     parts += ["conditional"] if isinstance(flow.params, Conditioned) else []
     parts += [] if flow.calibration is None else ["calibrated"]
+    parts += [] if flow.space is None else [f"{type(flow.space).__name__.lower()} space"]
+    parts += [] if flow.units is None else ["standardised"]
     parts += [] if flow.transform is None else [f"transform {type(flow.transform).__name__}"]
     return f"Flow({', '.join(parts)})"
 

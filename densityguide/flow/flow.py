@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -20,13 +19,14 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.checks import present, require, shape_of, verb, verb_but
-from densityguide.flow import conditions, priors
+from densityguide.checks import present, require, verb, verb_but
+from densityguide.flow import conditions, spaces, units
 from densityguide.flow.calibration import Calibration, checked, spans
 from densityguide.flow.describe import describe
-from densityguide.flow.intervals import interval_of, log_snr_of, same
+from densityguide.flow.intervals import interval_of, same
 from densityguide.flow.networks import check_field
 from densityguide.flow.paths import Path
+from densityguide.flow.renew import interval_for, placed, shape_for, uncalibrated, with_prior
 from densityguide.flow.transform import check_transform
 
 __all__ = ["SMALL", "Calibration", "Flow", "require_flow"]
@@ -62,6 +62,8 @@ class Flow:
         has_score: static, whether ``field`` returns a score.
         prior_from: static ``flow -> prior`` that derived the prior; None for one that was given.
         classes: static range of the class labels that the network knows, or None.
+        space: where samples live, of `densityguide.spaces`; None for all of R^D.
+        units: the user's own, in which samples and log p are told; None for the network's.
     """
 
     params: Any
@@ -81,23 +83,35 @@ class Flow:
         default=None, metadata={"static": True}
     )
     classes: range | None = dataclasses.field(default=None, metadata={"static": True})
+    space: Any = None
+    units: units.Units | None = None
 
     def __repr__(self) -> str:
         return describe(self)
 
     @property
     def size(self) -> int:
-        """Number of dimensions D."""
+        """Number of entries D."""
         return prod(self.shape)
+
+    @property
+    def dimensions(self) -> Any:
+        """Number of dimensions that log p counts: D, or those of the flow's space."""
+        return self.size if self.space is None else spaces.dimensions(self.space, self.shape)
+
+    def outputs(self, x: Array, t: Array) -> tuple[Array, Array | None]:
+        """Velocity and score (or None) at one state, along the flow's space."""
+        out = self.field(self.params, self.place(x), t)
+        return jax.tree.map(lambda v: self.along(x, v), out)
 
     def velocity(self, x: Array, t: ArrayLike) -> Array:
         """``dx/dt`` of the base flow, shaped like ``x``."""
-        return self.field(self.params, x, jnp.asarray(t))[0]
+        return self.outputs(x, jnp.asarray(t))[0]
 
     def score(self, x: Array, t: ArrayLike) -> Array:
         """``grad log p_t(x)``; raises if the flow has none."""
         require(self.has_score, "this flow has no score: pass score= to densityguide.cnf")
-        return present(self.field(self.params, x, jnp.asarray(t))[1])
+        return present(self.outputs(x, jnp.asarray(t))[1])
 
     def log_density(self, x: Array, t: ArrayLike) -> Array:
         """Closed-form ``log p_t(x)`` in nats; worlds have it, networks do not."""
@@ -126,6 +140,8 @@ class Flow:
         prior: Any = KEEP,
         calibration: Calibration | Keep | None = KEEP,
         transform: Any = KEEP,
+        space: Any = KEEP,
+        standardise: Any = KEEP,
     ) -> Flow:
         """A copy with other parts, e.g. ``flow.replace(params=ema)``; what was derived from them is
         derived again.
@@ -144,6 +160,8 @@ class Flow:
             prior: to start from, checked as by `cnf`.
             calibration: of the new flow, or None.
             transform: declared data transform, or None.
+            space: of `densityguide.spaces`, or None; a mask of another length, say.
+            standardise: units ``(mean, std)``, or None.
 
         Raises:
             ValueError: another start or shape under a prior that was given, a world's shape, a
@@ -154,69 +172,27 @@ class Flow:
         if not isinstance(params, _Keep):
             new["params"] = conditions.rewired(self.params, params)
         if not isinstance(interval, _Keep):
-            new["interval"] = self._other_interval(interval)
+            new["interval"] = interval_for(self, interval)
         if not isinstance(shape, _Keep):
-            new["shape"] = self._other_shape(shape)
+            new["shape"] = shape_for(self, shape)
         if not isinstance(transform, _Keep):
             new["transform"] = check_transform(transform, self.size)
+        if not isinstance(space, _Keep):
+            new["space"] = space
         flow = dataclasses.replace(self, **new)
+        given = self.units if isinstance(standardise, _Keep) else standardise
+        flow = placed(flow, given, "space" in new or "shape" in new)
         if shape is not KEEP or not conditions.same_kind(flow.params, self.params):
             check_field(flow.field, flow.params, flow.shape, "the flow's network")
-        flow = flow._with_prior(self, prior)
-        changed: list[str] = [name for name in ("params", "shape") if name in new]
+        flow = with_prior(flow, self, prior, isinstance(prior, _Keep))
+        changed: list[str] = [name for name in ("params", "shape", "space") if name in new]
         changed += [] if isinstance(prior, _Keep) else ["prior"]
         held = flow.calibration, flow.calibrations
         changed += ["interval"] if "interval" in new and not spans(held, flow.interval) else []
         if isinstance(calibration, _Keep):
-            return flow._uncalibrated(changed)
+            return uncalibrated(flow, changed)
         kept = None if changed else flow.calibrations
         return dataclasses.replace(flow, calibration=checked(calibration), calibrations=kept)
-
-    def _other_interval(self, interval: Any) -> tuple[Array, Array]:
-        if self.path is None:
-            return interval_of(interval, "interval")
-        return log_snr_of(interval, "interval", self.path)
-
-    def _other_shape(self, shape: Any) -> tuple[int, ...]:
-        shape = shape_of(shape, "shape")
-        require(
-            self.density is None or shape == self.shape,
-            f"the shape of a world is that of its means, {self.shape}: build the world anew",
-        )
-        return shape
-
-    def _with_prior(self, old: Flow, prior: Any) -> Flow:
-        """The prior given, derived anew, or kept where it still fits."""
-        if not (isinstance(prior, _Keep) and same(self.interval[0], old.interval[0])):
-            conditions.check_bound(self.params)
-        if not isinstance(prior, _Keep):
-            prior = priors.check(prior, self.shape)
-            return dataclasses.replace(self, prior=prior, prior_from=None)
-        sources = (self.params, self.interval, self.shape)
-        before = (old.params, old.interval, old.shape)
-        if all(a is b for a, b in zip(sources, before, strict=True)):
-            return self
-        if self.prior_from is not None:
-            return dataclasses.replace(self, prior=self.prior_from(self))
-        require(
-            same(self.interval[0], old.interval[0]),
-            "this flow's prior was given, not derived, and another start needs another one: pass "
-            "prior= too, or cut a part out by flow.between(start, stop)",
-        )
-        if self.shape != old.shape:
-            priors.check(self.prior, self.shape)
-        return self
-
-    def _uncalibrated(self, changed: list[str], level: int = 4) -> Flow:
-        """Without the calibration, if it belonged to something that has changed."""
-        if not changed or (self.calibration is None and self.calibrations is None):
-            return self
-        warnings.warn(
-            f"the flow's calibration belongs to its old {' and '.join(changed)} and is dropped: "
-            "calibrate again, or pass calibration=",
-            stacklevel=level,
-        )
-        return dataclasses.replace(self, calibration=None, calibrations=None)
 
     def between(self, start: ArrayLike, stop: ArrayLike) -> Flow:
         """The part of the flow from ``start`` to ``stop`` on its clock, forwards or backwards.
@@ -254,7 +230,7 @@ class Flow:
         if all(same(old, new) for old, new in zip(*pairs, strict=True)):
             return flow
         if flow.calibrations is None or flow.classes is None:
-            return flow._uncalibrated(["condition"])
+            return uncalibrated(flow, ["condition"])
         row = condition - flow.classes.start
         one = jax.tree.map(lambda value: value[row], flow.calibrations)
         return dataclasses.replace(flow, calibration=one)
@@ -275,9 +251,31 @@ class Flow:
             return jnp.ones((), jnp.result_type(float))
         return self.path.alpha(self.interval[1])
 
-    def log_alpha_offset(self) -> Array:
-        """``D log(alpha)`` at the data end: density of x / alpha = density of x * alpha^D."""
-        return self.size * jnp.log(self.end_scale())
+    def place(self, x: Array) -> Array:
+        """The point of the flow's space nearest to a state."""
+        return x if self.space is None else self.space.point(x)
+
+    def along(self, x: Array, v: Array) -> Array:
+        """The part of a vector at ``x`` that stays in the flow's space."""
+        return v if self.space is None else self.space.tangent(x, v)
+
+    def to_data(self, state: Array) -> Array:
+        """The sample that a state at the data end is: over alpha, and in the user's units."""
+        z = self.place(state / self.end_scale()).astype(state.dtype)
+        return units.told(self.units, self.space, z)
+
+    def to_state(self, x: Array) -> Array:
+        """The state at the data end that a sample is: the inverse of `to_data`."""
+        z = units.network(self.units, x)
+        return self.place(z * self.end_scale()).astype(x.dtype)
+
+    def log_volume(self) -> Array:
+        """Nats from the log p of a state at the data end to that of its sample,
+        ``d log(alpha) - sum log std``."""
+        offset = self.dimensions * jnp.log(self.end_scale())
+        if self.units is None:
+            return offset
+        return offset - spaces.log_volume(self.space, self.units.std, self.shape)
 
     def noise_level(self) -> Array:
         """sigma / alpha at the data end, at which a reported log p is a density; 0 without a

@@ -20,6 +20,7 @@ class Layout(NamedTuple):
     batched: bool | None
     channels_first: bool | None
     integer_times: bool | None
+    learned_variance: bool | None = False
 
 
 def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, guessing: bool) -> Any:
@@ -58,14 +59,15 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
 
 def _candidates(known: Layout, shape: tuple[int, ...]) -> list[Layout]:
     """The most usual one first: a batch of [C, H, W] and times as they are."""
-    usual = Layout(True, len(shape) == 3, False)
+    usual = Layout(True, len(shape) == 3, False, False)
     pairs = [
         (value,) if value is not None else (first, not first)
         for value, first in zip(known, usual, strict=True)
     ]
-    times, batches, channels = pairs[2], pairs[0], pairs[1]
+    batches, channels, times, variances = pairs
     return [
-        Layout(batched, first, whole)
+        Layout(batched, first, whole, learned)
+        for learned in variances
         for whole in times
         for batched in batches
         for first in channels

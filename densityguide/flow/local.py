@@ -49,7 +49,7 @@ def evaluate(flow: Flow, x: Array, t: Array, *, tangents: bool = False) -> Local
     """One forward pass at ``(x, t)``; with ``tangents`` also its linearisation."""
 
     def outputs(x: Array) -> tuple[Array, Array | None]:
-        return flow.field(flow.params, x, t)
+        return flow.outputs(x, t)
 
     if not tangents:
         velocity, score = outputs(x)

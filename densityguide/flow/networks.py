@@ -36,6 +36,7 @@ class Network:
     batched: bool = False
     channels_first: bool = False
     integer_times: bool = False
+    learned_variance: bool = False
     name: str = "network"
 
     def __call__(self, params: Any, x: Array, t: Array) -> Array:
@@ -63,6 +64,8 @@ class Network:
             out = out[0]
         if self.channels_first and hasattr(out, "shape"):
             out = jnp.moveaxis(out, 0, -1)
+        if self.learned_variance:
+            out = self._first_half(out, shape)
         # Adding x to the output would hide another shape by broadcasting.
         given = getattr(out, "shape", type(out).__name__)
         if given != shape:
@@ -72,6 +75,17 @@ class Network:
             )
         return out
 
+    def _first_half(self, out: Any, shape: tuple[int, ...]) -> Array:
+        """The prediction: the variance of a step of DDPM comes after it, and no ODE has a use for
+        it."""
+        given = getattr(out, "shape", type(out).__name__)
+        if given != (*shape[:-1], 2 * shape[-1]):
+            raise ShapeError(
+                f"the {self.name} must return twice the channels of its input {shape} with "
+                f"learned_variance=True, got {given}: leave learned_variance out"
+            )
+        return out[..., : shape[-1]]
+
     def _advice(self, out: Any, shape: tuple[int, ...]) -> str:
         inner = "lambda params, x, t" if self.with_params else "lambda x, t"
         if isinstance(out, (tuple, list)):
@@ -79,11 +93,10 @@ class Network:
                 "return the prediction alone, e.g. the mean of (mean, log variance): "
                 f"{inner}: network(...)[0]"
             )
-        if out.shape == (*shape[:-1], 2 * shape[-1]):
-            axis = (1 if self.batched else 0) if self.channels_first else -1
+        if self.name == "network" and out.shape == (*shape[:-1], 2 * shape[-1]):
             return (
-                "twice the channels, as of a network that learned a variance: keep the first half, "
-                f"{inner}: jnp.split(network(...), 2, axis={axis})[0]"
+                "twice the channels, as of a network that learned a variance: pass "
+                "learned_variance=True to take their first half"
             )
         return "it should take one sample, or see batched="
 
@@ -97,6 +110,7 @@ def connect(
     batched: bool | None = None,
     channels_first: bool | None = None,
     integer_times: bool | None = None,
+    learned_variance: bool | None = False,
     name: str = "apply",
 ) -> tuple[Network, Any]:
     """The network and the params of its flow (`Conditioned` if there is a condition). What is not
@@ -111,7 +125,7 @@ def connect(
     if conditioned:
         params = Conditioned(params, alike(condition, condition, "condition"))
     made = Network(function, with_params, conditioned)
-    known = layouts.Layout(batched, channels_first, integer_times)
+    known = layouts.Layout(batched, channels_first, integer_times, learned_variance)
     framework = framework_of(inner)
     guessing = framework is not None and framework.guessed
     return layouts.settle(made, params, shape, known, guessing), params

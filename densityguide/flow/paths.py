@@ -11,9 +11,11 @@ variance preserving    sqrt(sigmoid(log_snr))      sqrt(sigmoid(-log_snr))      
 variance exploding     1                           exp(-log_snr / 2)            0
 linear                 sigmoid(log_snr / 2)        sigmoid(-log_snr / 2)        sigma / 2
 conditional OT         r / (1 + k r)               1 / (1 + k r)                sigma / 2
+sub-VP                 exp(-asinh(1 / (2 r)))      1 - alpha^2                  see below
 =====================  ==========================  ===========================  ===========
 
-with ``r = exp(log_snr / 2)`` and ``k = 1 - sigma_min``; `custom` takes any other pair.
+with ``r = exp(log_snr / 2)``, ``k = 1 - sigma_min`` and the drift ``sigma / (2 + 2 alpha^2)`` of
+sub-VP; `custom` takes any other pair.
 
 Probability-flow velocity: ``u = drift * x + sigma^2 / 2 * score`` (Song et al., ICLR 2021, in
 the log-SNR clock of Kingma et al., NeurIPS 2021).
@@ -35,8 +37,8 @@ from jax.typing import ArrayLike
 
 from densityguide.checks import number, require
 
-__all__ = ["Path", "check", "conditional_ot", "custom", "linear", "variance_exploding"]
-__all__ += ["variance_preserving"]
+__all__ = ["Path", "check", "conditional_ot", "custom", "linear"]
+__all__ += ["sub_variance_preserving", "variance_exploding", "variance_preserving"]
 
 _LEVELS = np.linspace(-9.0, 9.0, 7)  # levels of log-SNR at which a path is checked
 
@@ -149,6 +151,15 @@ def _linear_log_sigma(log_snr: Array) -> Array:
     return jax.nn.log_sigmoid(-0.5 * log_snr)
 
 
+def _sub_log_alpha(log_snr: Array) -> Array:
+    # 1 - alpha^2 = alpha exp(-log_snr / 2), solved for alpha.
+    return -jnp.arcsinh(0.5 * jnp.exp(-0.5 * log_snr))
+
+
+def _sub_log_sigma(log_snr: Array) -> Array:
+    return jnp.log(-jnp.expm1(2.0 * _sub_log_alpha(log_snr)))
+
+
 @dataclass(frozen=True)
 class _OtLogAlpha:
     sigma_min: float
@@ -174,6 +185,13 @@ def variance_preserving() -> Path:
 def variance_exploding() -> Path:
     """``alpha = 1``: NCSN and EDM (Karras et al. 2022)."""
     return Path("variance_exploding", _ve_log_alpha, _ve_log_sigma)
+
+
+def sub_variance_preserving() -> Path:
+    """``sigma = 1 - alpha^2``: the sub-VP SDE (Song et al., ICLR 2021, Eq. 29), whose variance is
+    the square of the variance preserving one. The networks' own time is
+    ``densityguide.clocks.sde_time(path)``."""
+    return Path("sub_variance_preserving", _sub_log_alpha, _sub_log_sigma)
 
 
 def linear() -> Path:
@@ -227,10 +245,18 @@ def custom(
     return check(Path(name, log_alpha, log_sigma, float(greatest)))
 
 
-_MAKERS: tuple[Any, ...] = (variance_preserving, variance_exploding, linear, conditional_ot, custom)
+_MAKERS: tuple[Any, ...] = (
+    variance_preserving,
+    sub_variance_preserving,
+    variance_exploding,
+    linear,
+    conditional_ot,
+    custom,
+)
 # Other names that people use.
 _SPOKEN: dict[str, Callable[[], Path]] = {
     **dict.fromkeys(("vp", "variance_preserving", "ddpm", "cosine"), variance_preserving),
+    **dict.fromkeys(("sub_vp", "subvp"), sub_variance_preserving),
     **dict.fromkeys(("ve", "variance_exploding", "edm", "ncsn", "karras"), variance_exploding),
     **dict.fromkeys(("linear", "ot", "flow", "flow_matching", "rectified"), linear),
     **dict.fromkeys(("rectified_flow", "fm"), linear),

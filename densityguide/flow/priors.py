@@ -2,25 +2,42 @@
 
 A prior is any pytree with ``sample(key) -> x`` and ``log_prob(x) -> nats`` (a frozen dataclass
 under ``jax.tree_util.register_dataclass``, say); its score is taken by autodiff. ``normal`` is
-the one that Gaussian paths use.
+the one that Gaussian paths use. On a space (`densityguide.spaces`) a prior is a density there, in
+the d dimensions of the space.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import log, pi, prod
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
-from densityguide.checks import concrete, number, require, shape_of, verb
+from densityguide.checks import require
+from densityguide.flow.densities import (
+    Mixture,
+    Normal,
+    Sphere,
+    Student,
+    Torus,
+    Uniform,
+    mixture,
+    normal,
+    sphere,
+    student,
+    torus,
+    uniform,
+)
+from densityguide.flow.spaces import Space
 
-__all__ = ["Normal", "Prior", "check", "normal", "score"]
+__all__ = ["Mixture", "Normal", "Prior", "Sphere", "Student", "Torus", "Uniform", "check"]
+__all__ += ["is_flat", "mixture", "normal", "on", "score", "sphere", "student", "torus", "uniform"]
+
+_OURS = (Mixture, Normal, Sphere, Student, Torus, Uniform)
+_FLAT = (Sphere, Torus, Uniform)
 
 
 @runtime_checkable
@@ -32,30 +49,30 @@ class Prior(Protocol):
     def log_prob(self, x: Array) -> Array: ...
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Normal:
-    """N(0, scale^2 I) over arrays of one shape."""
+def on(prior: Any, space: Space | None) -> Any:
+    """The prior as a density on ``space``; one's own is taken for that already.
 
-    scale: Array
-    shape: tuple[int, ...] = field(metadata={"static": True})
+    The normal and Student's t are projected to any linear space; the uniform and the mixture, whose
+    entries are independent, to one that only masks; the sphere and the torus have theirs.
 
-    def sample(self, key: Array) -> Array:
-        return self.scale * jax.random.normal(key, self.shape, jnp.result_type(float))
+    Raises:
+        ValueError: a prior of this module without a closed form on the space.
+    """
+    if not isinstance(prior, _OURS):
+        return prior
+    moved = prior.on(space)
+    where = "R^D (no space=)" if space is None else f"the {type(space).__name__.lower()} space"
+    require(
+        moved is not None,
+        f"the {type(prior).__name__.lower()} prior has no closed form on {where}: normal and "
+        "student fit linear spaces, uniform and mixture masks, sphere and torus their own",
+    )
+    return moved
 
-    def log_prob(self, x: Array) -> Array:
-        # Scaling x first: in float32 the square of a large x would lose digits.
-        z = x / self.scale
-        size = prod(self.shape)
-        return -0.5 * jnp.sum(z**2) - size * (jnp.log(self.scale) + 0.5 * log(2.0 * pi))
 
-
-@verb
-def normal(shape: tuple[int, ...], scale: ArrayLike = 1.0) -> Normal:
-    """The isotropic centred normal prior; ``scale`` is its standard deviation (not variance)."""
-    known = concrete(scale)
-    require(known is None or bool((known > 0).all()), f"scale must be positive, got {scale}")
-    return Normal(number(scale, "scale"), shape_of(shape, "shape"))
+def is_flat(prior: Any) -> bool:
+    """Whether the prior is one of this module whose density is constant: its score is 0."""
+    return isinstance(prior, _FLAT)
 
 
 def score(prior: Prior, x: Array) -> Array:

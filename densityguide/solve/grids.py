@@ -7,14 +7,18 @@ looks, never what it computes; any increasing array of knots serves as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import log
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from densityguide.checks import require, verb
 from densityguide.flow.clocks import ddpm_log_snr
 
-__all__ = ["cosine", "ddpm", "edm", "flow_time", "uniform"]
+__all__ = ["cosine", "ddpm", "edm", "flow_time", "shifted", "uniform"]
 
 
 def _unit(steps: int, like: Array) -> Array:
@@ -55,6 +59,24 @@ def flow_time(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
     first, last = jax.nn.sigmoid(0.5 * start), jax.nn.sigmoid(0.5 * stop)
     t = first + (last - first) * _unit(steps, start)
     return _pinned(jnp.log(t) * 2.0 - jnp.log1p(-t) * 2.0, start, stop)
+
+
+@verb
+def shifted(shift: float) -> Callable[[ArrayLike, ArrayLike, int], Array]:
+    """The grid of Stable Diffusion 3 and Flux: equal steps in u, with
+    ``sigma = shift u / (1 + (shift - 1) u)`` on the linear path (Esser et al., ICML 2024, Eq. 23).
+
+    In log-SNR that is `flow_time` moved by ``2 log(shift)``. Flux's dynamic ``mu`` is
+    ``shift = exp(mu)``. ValueError unless shift is positive.
+    """
+    require(float(shift) > 0, f"shift must be positive, got {shift}")
+    move = 2.0 * log(float(shift))
+
+    def grid(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
+        start, stop = jnp.asarray(start), jnp.asarray(stop)
+        return _pinned(flow_time(start + move, stop + move, steps) - move, start, stop)
+
+    return grid
 
 
 def ddpm(start: ArrayLike, stop: ArrayLike, steps: int, betas: ArrayLike | None = None) -> Array:

@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.checks import concrete, floating, require, scalar, state
+from densityguide.flow import spaces
 from densityguide.flow.conditions import Mixed
 from densityguide.flow.flow import Flow, require_flow
 
@@ -37,6 +38,12 @@ def check_flow(flow: Flow, verb: str) -> None:
         flow.path is not None,
         f"{verb} needs a Gaussian path, whose points have denoising distributions: build the flow "
         "with densityguide.diffusion",
+    )
+    spaces.require_none(flow.space, verb)
+    require(
+        flow.units is None,
+        f"{verb} is in the network's own units: take flow.replace(standardise=None), and points of "
+        "(x - mean) / std",
     )
     require(
         not isinstance(flow.params, Mixed),

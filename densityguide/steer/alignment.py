@@ -94,9 +94,14 @@ def score_alignment(
         "this flow has no score: pass use_score=False (needs a trace), or score= to cnf",
     )
     if direction is None:
+        require(
+            not priors.is_flat(flow.prior),
+            "a uniform prior has score 0, and no direction of its own: pass direction=",
+        )
         v = priors.score(flow.prior, x)
     else:
         v = state(direction, flow.shape, "direction").astype(x.dtype)
+    x, v = flow.place(x), flow.along(x, v)
     trace = None
     if not use_score:
         trace = streams.required(flow, divergence, key, "score alignment without the score")
@@ -121,7 +126,7 @@ def _alignment(
             return _State(local.velocity, local.tangent(y.v)[0], y.omega)
 
         def velocity_and_push(x: Array) -> tuple[Array, Array]:
-            return jax.jvp(lambda x: flow.field(flow.params, x, t)[0], (x,), (y.v,))
+            return jax.jvp(lambda x: flow.outputs(x, t)[0], (x,), (y.v,))
 
         (velocity, push), linear = jax.linearize(velocity_and_push, y.x)
         report = apply(lambda tangent: linear(tangent)[1], trace, y.x, probes)
@@ -144,7 +149,7 @@ def _alignment(
     error, degrees = jnp.zeros((), x.dtype), jnp.full((), jnp.inf, x.dtype)
     value = cosine
     if flow.has_score:
-        score = flow.field(flow.params, end, solving.ends(numbers)[1])[1]
+        score = flow.outputs(end, solving.ends(numbers)[1])[1]
         value = jnp.sum(score * pushed)
         cosine = value / (jnp.linalg.norm(score) * jnp.linalg.norm(pushed))
     if trace is not None:
@@ -153,7 +158,7 @@ def _alignment(
         bar = error_bar(trace, method, x.shape, solved, solved.y.omega, zero, failed)
         error, degrees = bar.standard_error, bar.degrees_of_freedom
     value, cosine, error = (jnp.where(failed, jnp.nan, a) for a in (value, cosine, error))
-    scale = flow.end_scale()
+    sample, moved = jax.jvp(flow.to_data, (end,), (pushed,))
     each = 1 if trace is None else 1 + 2 * trace.tangents(flow.size)
     evaluations = solved.evaluations + int(flow.has_score)  # one more for the score at the end
     return ScoreAlignment(
@@ -161,8 +166,8 @@ def _alignment(
         cosine=cosine,
         standard_error=error,
         degrees_of_freedom=degrees,
-        x=(end / scale).astype(x.dtype),
-        pushed=(pushed / scale).astype(x.dtype),
+        x=sample,
+        pushed=moved,
         evaluations=evaluations,
         tangents=solved.evaluations * each,
         status=solved.status,

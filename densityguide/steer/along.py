@@ -129,7 +129,7 @@ def _none(flow: Flow, target: Array) -> Begin:
 def _median(flow: Flow, target: Array) -> Begin:
     # The quantile rule's whole budget, for one standard deviation.
     span = jnp.abs(flow.interval[1] - flow.interval[0])
-    slope = 0.5 * (2.0 * flow.size) ** 0.5 * span
+    slope = 0.5 * (2.0 * flow.dimensions) ** 0.5 * span
     return Begin(jnp.zeros_like(target), jnp.broadcast_to(slope, target.shape).astype(target.dtype))
 
 

@@ -77,7 +77,7 @@ def fluctuation(flow: Flow, trace: Trace, x: Array, t: Array, key: Array) -> Arr
     laplacian = apply(lambda tangent: local.tangent(tangent)[1], trace, x, probes)
     variance = 1.0 if flow.path is None else flow.path.sigma(t) ** 2
     power = jnp.sum(present(local.score) ** 2)
-    return variance * (laplacian + power) / (2.0 * flow.size) ** 0.5
+    return variance * (laplacian + power) / (2.0 * flow.dimensions) ** 0.5
 
 
 @partial(jax.jit, static_argnames=("method", "trace", "count", "batch"))

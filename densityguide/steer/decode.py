@@ -55,6 +55,7 @@ def decode(
 ) -> Decoded:
     """Decode a latent to the data end after all checks; ``start`` is the latent's log p where it is
     not the prior's."""
+    x = flow.place(x)
     report_key, steer_key, noise_key, profile_key = _keys(key)
     start = flow.prior.log_prob(x) if start is None else start
     status = _invalid(flow, guidance, noise)
@@ -91,7 +92,7 @@ def decode(
     if tracked is not None:
         status |= coarse(solved)
     return Decoded(
-        x=(solved.y.x / flow.end_scale()).astype(x.dtype),
+        x=flow.to_data(solved.y.x),
         tracked=tracked,
         bar=bar,
         path=path,
@@ -128,7 +129,7 @@ def _tracked(
     if traces.report is None:
         return None, None, None
     failed, reached = solved.status != 0, solved.y.log_density
-    value = jnp.where(failed, jnp.nan, jnp.mean(reached) + flow.log_alpha_offset())
+    value = jnp.where(failed, jnp.nan, jnp.mean(reached) + flow.log_volume())
     error = None if solved.error is None else solved.error.log_density
     off = solver_error(error)
     bar = error_bar(traces.report, method, x.shape, solved, reached, off, failed)

@@ -120,6 +120,8 @@ def edit(
     """
     require_flow(flow, "edit")
     x = state(x, flow.shape, "x")
+    if flow.space is not None:
+        x = flow.to_data(flow.to_state(x))  # what padding holds is no distance
     require(
         depth is None or grid is None or callable(grid),
         "a grid of knots fits one interval and depth= makes several: pass a function of "

@@ -96,7 +96,9 @@ class Guided(NamedTuple):
         """The increment of the guided SDE over a step."""
         bent = self._bent(t, y, probes, dw / jnp.sqrt(jnp.abs(dt)))
         step = jax.tree.map(lambda rate: rate * dt, bent.rates)
-        return step._replace(x=step.x + bent.phi * project(dw, present(bent.unit)))
+        return step._replace(
+            x=step.x + bent.phi * project(self.flow.along(y.x, dw), present(bent.unit))
+        )
 
     def _bent(self, t: Array, y: State, probes: Probes, xi: Array | None) -> _Bent:
         local = evaluate(self.flow, y.x, t, tangents=self.tangents > 0)
@@ -183,5 +185,5 @@ def _curvature(flow: Flow, t: Array, divergence: Array) -> Array:
     """Mean curvature of log p relative to the noise's own 1 / sigma^2: ``-sigma^2 laplacian / D``,
     at most 1, and small where the data's own scale is wider than the noise. There a stronger
     correction is as harmless to the solver as a weak one at high noise."""
-    laplacian_term = 2.0 * (divergence / flow.size - present(flow.path).drift(t))
+    laplacian_term = 2.0 * (divergence / flow.dimensions - present(flow.path).drift(t))
     return jnp.clip(-laplacian_term, 1e-3, 1.0)

@@ -98,11 +98,11 @@ def high_density(
 
     # Two solves, so that no step of a solver straddles the switch.
     plain = part((start, at), x, None, keys[0], early)
-    alpha = present(flow.path).alpha(at)
+    before = flow.between(start, at)
     reached = plain.tracked
     if reached is not None:
-        reached = jnp.nan_to_num(reached - flow.size * jnp.log(alpha))  # the status tells a failure
-    middle = (plain.x * alpha).astype(x.dtype)
+        reached = jnp.nan_to_num(reached - before.log_volume())  # the status tells a failure
+    middle = before.to_state(plain.x)
     out = _joined(plain, part((at, stop), middle, doubled(), keys[1], late, reached))
     out = out._replace(status=out.status | jnp.where(inside, 0, int(Status.INVALID)))
     if report is None or not measure:

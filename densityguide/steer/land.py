@@ -18,8 +18,10 @@ from jax.typing import ArrayLike
 from densityguide import solve as solving
 from densityguide.checks import concrete, count, require, scalar, state, verb
 from densityguide.density import streams
+from densityguide.density.bits import nats
 from densityguide.density.streams import Auto
 from densityguide.density.trace import Trace
+from densityguide.flow import spaces
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.solve import Adjoint, Choices, Grid
 from densityguide.steer import along as families
@@ -162,7 +164,7 @@ def tolerance_of(flow: Flow, x: Array, tolerance: ArrayLike | None) -> Array:
     """How near a landing has to come, in nats: as given, or by default."""
     if tolerance is None:
         exact = x.dtype == jnp.float64
-        return jnp.asarray(1e-7 if exact else 2e-4 * flow.size * np.log(2.0), x.dtype)
+        return jnp.asarray(1e-7 if exact else nats(flow, 2e-4), x.dtype)
     known = concrete(tolerance)
     require(known is None or bool(known > 0), f"tolerance must be positive nats, got {tolerance}")
     return scalar(tolerance, "tolerance").astype(x.dtype)
@@ -180,6 +182,8 @@ def solves_of(
 ) -> Solves:
     """Both solves of an iteration, planned, and everything checked that can be."""
     report = streams.required(flow, divergence, key, "landing")
+    if family.guide is None:
+        spaces.require_linear(flow.space, "moving a latent needs straight lines")
     guidance = None
     if family.guide is not None:
         guidance = family.guide(family.chart(family.start(flow, goal)))

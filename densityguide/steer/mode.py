@@ -123,14 +123,14 @@ def _track_mode(
         method,
         numbers,
         rates,
-        _State(x, jnp.zeros((), x.dtype)),
+        _State(flow.place(x), jnp.zeros((), x.dtype)),
         kinds=_State._make(("state", "nats")),
         path=path,
         draw=streams.drawer(trace, method, key, x),
     )
     failed = solved.status != 0
     return Mode(
-        x=(solved.y.x / flow.end_scale()).astype(x.dtype),
+        x=flow.to_data(solved.y.x),
         residual=jnp.where(failed, jnp.nan, solved.y.residual / span),
         evaluations=2 * solved.evaluations,
         status=solved.status,

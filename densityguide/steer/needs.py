@@ -7,6 +7,7 @@ import warnings
 from jax import Array
 
 from densityguide.checks import concrete, present, random_key, require
+from densityguide.flow import spaces
 from densityguide.flow.flow import Flow
 from densityguide.steer.guidance import Guidance, beyond, check
 from densityguide.steer.noise import Noise
@@ -31,6 +32,7 @@ def check_guidance(guidance: Guidance, flow: Flow) -> None:
 def check_noise(flow: Flow, noise: Noise, key: Array | None) -> None:
     """ValueError unless this noise can be added to this flow."""
     require(isinstance(noise, Noise), f"noise must be noise.constant or noise.band, got {noise!r}")
+    spaces.require_linear(flow.space, "noise needs straight directions to stay in")
     require(flow.has_score, "noise needs a score to stay orthogonal to: pass score= to cnf")
     random_key(key, "noise needs key=: pass jax.random.key(...)")
 

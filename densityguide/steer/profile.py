@@ -67,7 +67,7 @@ def profile(
         log_density, status = solved.path, solved.status
         spent = Spent.none().plus(solved.evaluations, trace.tangents(flow.size))
     share = _share(flow, times, log_density)
-    return Profile(times, log_density, share, start, flow.log_alpha_offset()), spent, status
+    return Profile(times, log_density, share, start, flow.log_volume()), spent, status
 
 
 def _plain(
@@ -118,7 +118,7 @@ def _share(flow: Flow, times: Array, log_density: Array) -> Array:
     """
     if flow.path is None:
         return (times - times[0]) / (times[-1] - times[0])
-    alpha = flow.size * flow.path.log_alpha(times)
+    alpha = flow.dimensions * flow.path.log_alpha(times)
     power = jnp.maximum(jnp.diff(log_density + alpha), 1e-6)
     spent = jnp.concatenate([jnp.zeros((1,), power.dtype), jnp.cumsum(power)])
     return spent / spent[-1]

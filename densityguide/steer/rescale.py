@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -9,10 +11,10 @@ from jax.scipy.special import gammaincc
 from jax.typing import ArrayLike
 
 from densityguide.checks import concrete, number, require, state, verb
-from densityguide.flow import priors
+from densityguide.flow import priors, spaces
 from densityguide.flow.flow import Flow, require_flow
 
-__all__ = ["chi_quantile", "rescale"]
+__all__ = ["chi_quantile", "rescale", "student_radius"]
 
 
 @verb
@@ -21,16 +23,18 @@ def rescale(
 ) -> Array:
     """Prior guidance (Karczewski et al., ICML 2025, section 3): scale a latent.
 
-    With ``q`` the norm becomes ``sigma_T r``, ``r`` the chi_D quantile of ``1 - q``: larger q,
+    With ``q`` the norm becomes ``sigma_T r``, ``r`` the chi_d quantile of ``1 - q`` (of Student's t
+    that of its own radius, ``r^2 / d ~ F(d, degrees)``), d the dimensions that count: larger q,
     smaller norm, larger log p_T, and larger log p_0 where score alignment holds. ``factor``
     multiplies the latent instead.
 
     Raises:
-        ValueError: both or neither given, q outside (0, 1), or a prior that is not the
-            isotropic normal (only ``factor`` makes sense there).
+        ValueError: both or neither given, q outside (0, 1), or a prior that is not isotropic, as a
+            box or a mixture (only ``factor`` makes sense there), or a sphere or torus.
     """
     require_flow(flow, "rescale")
-    x = state(latent, flow.shape, "latent")
+    spaces.require_linear(flow.space, "prior guidance needs latents of all lengths")
+    x = flow.place(state(latent, flow.shape, "latent"))
     require((q is None) != (factor is None), "rescale takes q or factor=, exactly one of them")
     if factor is not None:
         return x * number(factor, "factor").astype(x.dtype)
@@ -38,15 +42,35 @@ def rescale(
     require(
         known is None or bool(((known > 0) & (known < 1)).all()), f"q must lie in (0, 1), got {q}"
     )
-    require(
-        isinstance(flow.prior, priors.Normal),
-        "rescale by q needs the isotropic normal prior: pass factor= instead",
-    )
-    radius = chi_quantile(1.0 - number(q, "q"), flow.size)
+    above = number(q, "q")
+    if isinstance(flow.prior, priors.Student):
+        radius = student_radius(above, flow.dimensions, flow.prior.degrees)
+    else:
+        require(
+            isinstance(flow.prior, priors.Normal),
+            "rescale by q needs an isotropic prior, priors.normal or student: pass factor= instead",
+        )
+        radius = chi_quantile(1.0 - above, flow.dimensions)
     return (x * (flow.prior.scale * radius / jnp.linalg.norm(x))).astype(x.dtype)
 
 
-def chi_quantile(p: Array, size: int) -> Array:
+def student_radius(above: Array, size: ArrayLike, degrees: Array) -> Array:
+    """Radius that an isotropic Student t of unit scale in ``size`` dimensions exceeds with
+    probability ``above``: ``v = degrees / (degrees + r^2)`` is Beta(degrees / 2, size / 2)."""
+    half = 0.5 * degrees, 0.5 * jnp.asarray(size, above.dtype)
+
+    def bisect(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        low, high = ends
+        middle = 0.5 * (low + high)
+        short = jax.scipy.special.betainc(*half, jax.nn.sigmoid(middle)) < above
+        return (jnp.where(short, middle, low), jnp.where(short, high, middle)), None
+
+    edge = jnp.full_like(above, 60.0)  # of logit v
+    (low, high), _ = jax.lax.scan(bisect, (-edge, edge), None, length=60)
+    return jnp.sqrt(degrees * jnp.exp(-0.5 * (low + high)))
+
+
+def chi_quantile(p: Array, size: Any) -> Array:
     """Quantile of the norm of a standard normal in ``size`` dimensions."""
     # Wilson and Hilferty (1931) start, then Newton on the regularised gamma function.
     z = jax.scipy.special.ndtri(p)
@@ -63,5 +87,7 @@ def chi_quantile(p: Array, size: int) -> Array:
         step = excess / (0.5 * jnp.exp(log_pdf))
         return value - jnp.clip(step, -0.5 * value, 0.5 * value), None
 
-    value, _ = jax.lax.scan(newton, start, None, length=8 if size < 1000 else 2)
+    value, _ = jax.lax.scan(
+        newton, start, None, length=8 if not isinstance(size, int) or size < 1000 else 2
+    )
     return jnp.sqrt(value)

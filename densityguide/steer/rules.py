@@ -75,7 +75,7 @@ def _normal_quantile(q: ArrayLike | Knots) -> Array | Knots:
 
 
 def _half_root(moment: Moment) -> float:
-    return 0.5 * (2.0 * moment.flow.size) ** 0.5
+    return 0.5 * (2.0 * moment.flow.dimensions) ** 0.5
 
 
 def _outside(z: Any, dial: Array) -> Array:
@@ -122,7 +122,7 @@ def _pinned_rate(z: Any, moment: Moment) -> Array:
     # -div u + c = -drift D + |sigma s|^2 / 2 + sqrt(2 D) / 2 Phi^-1(q): the natural rate with h
     # replaced by -Phi^-1(q).
     power = 0.5 * path.sigma(t) ** 2 * moment.score_power
-    closed = power - path.drift(t) * flow.size + _half_root(moment) * _at(z, t)
+    closed = power - path.drift(t) * flow.dimensions + _half_root(moment) * _at(z, t)
     return closed + present(moment.divergence)
 
 
@@ -140,7 +140,7 @@ def _budget_rate(nats: Array, moment: Moment) -> Array:
 
 
 def _bits_budget_rate(bits: Array, moment: Moment) -> Array:
-    return bits * log(2.0) * moment.flow.size / moment.span
+    return bits * log(2.0) * moment.flow.dimensions / moment.span
 
 
 @verb

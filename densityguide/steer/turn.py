@@ -117,11 +117,11 @@ def _untraced(upper: Flow, x: Array, choices: Choices) -> Turn:
     """Decoding from data to depth, without log p."""
     method, numbers = solving.plan(upper, guided=False, **choices._asdict())
     back = upper.between(*upper.interval[::-1])
-    begin = (x * upper.end_scale()).astype(x.dtype)
+    begin = upper.to_state(x)
     none, numbers = Traces(None, None), solving.backwards(numbers)
     out = decode(method, none, back, begin, None, None, None, numbers)
     spent = Spent(out.evaluations, out.tangents)
-    state = (out.x * back.end_scale()).astype(x.dtype)
+    state = back.to_state(out.x)
     return Turn(state, None, None, None, None, spent, out.status)
 
 
@@ -130,12 +130,12 @@ def _with_lower(
 ) -> Turn:
     """With log p at the depth, and so log p of the given sample in full."""
     lower = present(cut.lower)
-    scaled = (out.state / lower.end_scale()).astype(out.state.dtype)
+    scaled = lower.to_data(out.state)
     found = encode(lower, scaled, trace, key, choices)
     # The prior's own log p needs no solve, and has no error.
     none = jax.tree.map(jnp.zeros_like, found.bar)
     none = none._replace(degrees_of_freedom=jnp.full_like(found.degrees_of_freedom, jnp.inf))
-    reached = found.value - lower.log_alpha_offset()
+    reached = found.value - lower.log_volume()
     start = jnp.where(cut.whole, flow.prior.log_prob(out.state), reached)
     bar = jax.tree.map(lambda a, b: jnp.where(cut.whole, a, b), none, found.bar)
     if out.before is not None and out.before_bar is not None:

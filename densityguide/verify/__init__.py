@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.checks import floating, random_key, require, verb
+from densityguide.flow import spaces, units
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.verify import data as of_data
 from densityguide.verify import density, network, wiring
@@ -56,8 +57,8 @@ def verify(
     was left out says why; a property of the network that no wiring mends is a note.
 
     Args:
-        data: at least 8 samples; the order of their axes, their scale and their classes can be
-            judged with them alone.
+        data: at least 8 samples, as `log_density` takes them; the order of their axes, their scale
+            and their classes can be judged with them alone.
         labels: the class of each of them, [n] integers, for a flow built with ``classes=``; the
             flow's own class by default.
         count: samples per check; by default 64 up to 256 dimensions and 32 above.
@@ -72,6 +73,7 @@ def verify(
             of another number, that the network does not know, or without data.
     """
     require_flow(flow, "verify")
+    spaces.require_none(flow.space, "verify")
     random_key(key, "verify needs a key: pass jax.random.key(...)")
     count = (64 if flow.is_small else 32) if count is None else count
     told = None
@@ -82,8 +84,10 @@ def verify(
             f"data must be [n >= 8, {', '.join(map(str, flow.shape))}], got {data.shape}",
         )
         told = None if labels is None else _labels(flow, data, labels)
+        data = units.network(flow.units, data)
         data, told = data[:count], None if told is None else told[:count]
     require(data is not None or labels is None, "labels belong to data: pass data= too")
+    flow = flow.replace(standardise=None)  # what is judged is the network
     case = Case(flow, tuple(jax.random.split(key, 5)), data, told, count, steps)
     return Verification(tuple(_first_causes(_checks(case, progress))))
 

@@ -162,7 +162,7 @@ def noise_end(case: Case) -> Check:
         lower = min(start, 2.0 * float(np.log(0.02 / max(far, variance**0.5))))
         hint = (
             f"the data are not standardised (mean {centre:.3g}, std {std:.3g}), and the prior "
-            "starts around zero: train on (x - mean) / std and add D log(1 / std) to log p, or "
+            "starts around zero: train on (x - mean) / std and pass standardise=(mean, std), or "
             f"start log_snr= at {lower:.0f} or lower"
         )
     else:

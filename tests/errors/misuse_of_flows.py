@@ -36,7 +36,7 @@ MISUSES = {
     ),
     "learned-variance": (
         lambda: build(apply=lambda x, t: jnp.append(x, x, -1)),
-        r"got \(4,\): twice the channels.*lambda x, t: jnp.split\(network.*axis=-1\)\[0\]",
+        r"got \(4,\): twice the channels.*: pass learned_variance=True to take their first half",
     ),
     "learned-variance-first": (
         lambda: build(
@@ -46,7 +46,7 @@ MISUSES = {
             batched=True,
             channels_first=True,
         ),
-        r"twice the channels.*lambda params, x, t: jnp.split\(network.*axis=1\)",
+        r"got \(4, 4, 6\): twice the channels.*: pass learned_variance=True",
     ),
     "velocity-shape": (lambda: bare(shape=(3,), velocity=lambda x, t: x[:1]), r"the velocity must"),
     "score-shape": (lambda: bare(score=lambda x, t: x[0]), r"the score must return .* got \(\)"),

@@ -34,11 +34,11 @@ MISUSES = {
     "rescale-q": (lambda: dg.rescale(world(), x(), 1.5), r"q must lie in \(0, 1\)"),
     "rescale-prior": (
         lambda: dg.rescale(dg.worlds.exact_prior(world()), x(), 0.5),
-        "needs the isotropic normal prior",
+        "needs an isotropic prior, priors.normal or student",
     ),
     "rescale-other": (
         lambda: dg.rescale(bare(prior=Uniform()), x(), 0.5),
-        "needs the isotropic normal prior",
+        "needs an isotropic prior, priors.normal or student",
     ),
     # matching, high density, elbo
     "match-scales": (
@@ -113,6 +113,10 @@ MISUSES = {
     "track-sde-shape": (lambda: track(world(), key(), noise_shape=2), "noise_shape must be a tupl"),
     "derive-flow": (lambda: dg.derive_score(x()), "derive_score takes a flow first"),
     "derive-size": (lambda: dg.derive_score(wide()), "up to 256 dimensions, this flow has 300"),
+    "derive-space": (
+        lambda: dg.derive_score(build(space=dg.spaces.masked(np.asarray([True, False])))),
+        "derive_score is about flows in all of R",
+    ),
     "derive-twice": (lambda: dg.derive_score(dg.derive_score(bare())), "is its own density's"),
     "derive-steps": (lambda: dg.derive_score(bare(), steps=1), "steps must be an integer of at le"),
     "derive-prior": (

@@ -13,6 +13,7 @@ import misuse_of_networks
 import misuse_of_parts
 import misuse_of_runs
 import misuse_of_solves
+import misuse_of_spaces
 import misuse_of_spacetime
 import misuse_of_verbs
 import pytest
@@ -26,6 +27,7 @@ TABLES = (
     misuse_of_parts,
     misuse_of_runs,
     misuse_of_solves,
+    misuse_of_spaces,
     misuse_of_spacetime,
     misuse_of_verbs,
 )
