@@ -16,8 +16,8 @@ class Preempted(BaseException):
     """Stopped from outside before the end; starting again goes on. Like KeyboardInterrupt it is no
     `Exception`, which many catch."""
 
-    def __init__(self) -> None:
-        super().__init__("stopped by SIGTERM: the same command goes on from here")
+    def __init__(self, reason: str = "stopped by SIGTERM") -> None:
+        super().__init__(f"{reason}: the same command goes on from here")
 
 
 @contextmanager

@@ -6,11 +6,12 @@ On a local disk `atomic` sees to that; object stores show an object once it is c
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,19 @@ from upath import UPath
 
 from densityguide.disk import atomic
 from densityguide.disk.files import expanded
-from densityguide.disk.locks import held
 
 __all__ = [
     "StorageError",
+    "UnreadableError",
     "folder",
     "is_local",
     "local",
-    "locked",
     "read_json",
     "remove",
     "sweep",
     "write",
 ]
-__all__ += ["write_json", "writing"]
+__all__ += ["create", "names", "read", "write_json", "writing"]
 
 
 # Kind of address -> what can open it.
@@ -41,6 +41,10 @@ PACKAGES |= {"abfs": "adlfs", "abfss": "adlfs", "hf": "huggingface_hub"}
 
 class StorageError(Exception):
     """The place to write to is full or cannot be written."""
+
+
+class UnreadableError(StorageError):
+    """What lies in a store cannot be read for now: no answer, or no right to."""
 
 
 def folder(out: str | os.PathLike[str]) -> UPath:
@@ -53,7 +57,11 @@ def folder(out: str | os.PathLike[str]) -> UPath:
             path = UPath(expanded(local(path)))
             occupied = path.exists() and not path.is_dir()
         else:
+            # Others write there too: what it held a moment ago is no answer.
+            path = UPath(out, use_listings_cache=False)
             occupied = path.is_file()
+            with suppress(FileNotFoundError):  # asks what `is_file` may pass over: the credentials
+                path.fs.ls(path.path, detail=False)
     except ImportError as error:
         raise ValueError(_needs(str(out), error)) from None
     except Exception as error:  # each kind of address has errors of its own
@@ -114,24 +122,64 @@ def writing(path: UPath) -> Iterator[None]:
         raise StorageError(f"cannot write {path} ({reason:.300})") from None
 
 
-@contextmanager
-def locked(path: UPath) -> Iterator[None]:
-    """Hold the folder as `locks.held` does; object stores have no locks."""
-    with ExitStack() as stack:
-        if is_local(path):
-            with writing(path):
-                stack.enter_context(held(local(path)))
-        yield
-
-
 def write(path: UPath, content: bytes) -> None:
     """One file, whole or not at all; `StorageError` if the system refuses."""
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not is_local(path):
-            path.write_bytes(content)
+        if is_local(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(local(path), content)
             return
-        atomic.write(local(path), content)
+        if path.protocol not in PACKAGES:  # object stores have no folders to make
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.fs.pipe_file(path.path, content)
+
+
+def create(path: UPath, content: bytes) -> bool:
+    """The file if nothing is there, else False: atomic on a local disk, and on stores that write on
+    condition (S3 and Google's do)."""
+    with writing(path):
+        if is_local(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.fs.pipe_file(path.path, content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EINVAL and path.exists():  # as some servers word it
+                return False
+            raise
+        return True
+
+
+def read(path: UPath) -> bytes:
+    """All of it; OSError where there is none, UnreadableError where a store says nothing."""
+    if is_local(path):
+        return path.read_bytes()
+    with _reading(path):
+        return path.fs.cat_file(path.path)
+
+
+@contextmanager
+def _reading(path: UPath) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise
+    except Exception as error:  # each kind of address has errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableError(f"cannot read {path} ({reason:.300})") from None
+
+
+def names(path: UPath) -> set[str]:
+    """The names in a folder, of which stores tell a thousand a request."""
+    if is_local(path):
+        return {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    try:
+        with _reading(path):
+            found = path.fs.ls(path.path, detail=False)
+    except OSError:
+        return set()
+    return {name.rstrip("/").rpartition("/")[2] for name in found}
 
 
 def write_json(path: UPath, value: Any) -> None:
@@ -142,7 +190,7 @@ def write_json(path: UPath, value: Any) -> None:
 def read_json(path: UPath) -> Any:
     """The value, or None where there is no readable JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read(path))
     except (OSError, ValueError):
         return None
 

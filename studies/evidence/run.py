@@ -11,8 +11,8 @@ from typing import Any
 
 from upath import UPath
 
-from densityguide.app.jobs import manifest
-from densityguide.disk import settings, storage
+from densityguide.app.jobs import hosts, manifest
+from densityguide.disk import leases, settings, storage
 from densityguide.disk.interrupts import interruptible
 from studies.evidence import page, tables
 from studies.evidence.config import check
@@ -38,7 +38,7 @@ def run(values: dict[str, Any], out: str, *, tell: Tell = lambda line: None) -> 
     question, path = QUESTIONS[name], storage.folder(out)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        stack.enter_context(storage.locked(path))
+        stack.enter_context(leases.locked(path, hosts.PATIENCE, hosts.say))
         storage.sweep(path)
         storage.sweep(path / "data")
         plain = json.loads(json.dumps(dataclasses.asdict(chosen)))

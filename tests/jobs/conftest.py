@@ -47,10 +47,11 @@ def start(environment, job) -> Callable[..., subprocess.Popen]:
     """``start(out, *options, devices=1)``: the job as a process."""
 
     def start(out: Path, *options: str, devices: int = 1, **others) -> subprocess.Popen:
+        stores = {name: value for name, value in os.environ.items() if name.startswith("AWS")}
         flags = f"--xla_force_host_platform_device_count={devices}"
         return subprocess.Popen(
             [sys.executable, "-m", "densityguide", "run", job, "--out", out, *options],
-            env=environment | {"XLA_FLAGS": flags},
+            env=environment | stores | {"XLA_FLAGS": flags},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

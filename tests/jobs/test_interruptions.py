@@ -132,6 +132,18 @@ def test_two_processes_equal_one(start, finished, tmp_path):
     assert contents(out) == finished
 
 
+def test_processes_that_do_not_meet_equal_one(start, finished, tmp_path):
+    """As those of a job array, the second long before the first."""
+    out = tmp_path / "out"
+    both = [start(out, "--processes", "2", "--process", "1", "--patience", "3")]
+    while shards(out) < 3 and both[0].poll() is None:
+        time.sleep(0.01)
+    both.append(start(out, "--processes", "2", "--process", "0", "--patience", "3"))
+    errors = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert contents(out) == finished
+
+
 def test_processes_with_different_settings_refuse_together(start, tmp_path):
     by_hand = two_processes()
     both = [

@@ -9,7 +9,7 @@ import pytest
 from upath import UPath
 
 from densityguide.app.jobs import arrays
-from densityguide.disk import atomic, storage
+from densityguide.disk import atomic, leases, storage
 from densityguide.disk.atomic import PART
 
 ARRAYS = {
@@ -91,21 +91,56 @@ def test_damaged_json_counts_as_none(place):
     assert storage.read_json(place / "none.json") is None
 
 
-def test_a_folder_is_held_once(tmp_path):
-    place = storage.folder(tmp_path / "new" / "out")
-    with (
-        storage.locked(place),
-        pytest.raises(ValueError, match="another run is at work"),
-        storage.locked(place),
-    ):
+def held(place, patience=0.3, said=None):
+    return leases.locked(place, patience, (said if said is not None else []).append)
+
+
+def test_a_folder_is_held_once(place):
+    with held(place), pytest.raises(ValueError, match=r"another run.* is at work"), held(place):
         pass
-    with storage.locked(place):
+    with held(place):
         pass
+
+
+def test_a_lease_that_nobody_renews_is_taken(tmp_path):
+    place, said = storage.folder(f"memory://{tmp_path}/out"), []
+    left = {"host": "a", "pid": 1, "renewal": 9}
+    storage.write_json(place / leases.FOLDER / leases.LOCK, left)
+    with held(place, said=said):
+        assert storage.read_json(place / leases.FOLDER / leases.LOCK) != left
+    assert len(said) == 1
+    assert said[0].startswith(
+        "waiting 0.3 s for signs of life of the run (a, process id 1) that ho"
+    )
+    assert not storage.names(place / leases.FOLDER)
+
+
+def test_life_is_told_by_change_and_not_by_clocks(tmp_path):
+    """Whatever the writer's clock says: only the reader's own counts."""
+    now = [0.0]
+    watch, path = leases.Watch(10.0, lambda: now[0]), storage.folder(tmp_path) / "lease.json"
+    assert watch.look(path) is None
+    seen = []
+    for content in ({"renewal": 1}, {"renewal": 2}, {"renewal": 2}, {"renewal": 2}, {"renewal": 3}):
+        now[0] += 6.0
+        storage.write_json(path, content)
+        os.utime(path.path, (0, 0))
+        watch.look(path)
+        seen.append(watch.is_silent(path))
+    assert seen == [False, False, False, True, False]
+    storage.remove(path)
+    assert watch.look(path) == {"renewal": 3}  # what it said last is still known
+
+
+def test_what_two_create_one_gets(place):
+    path = place / "a.json"
+    assert [storage.create(path, content) for content in (b"1", b"2")] == [True, False]
+    assert storage.read(path) == b"1"
 
 
 def test_the_lock_of_another_program_stays(tmp_path):
     (tmp_path / ".lock").write_text("mine")
-    with storage.locked(storage.folder(tmp_path)):
+    with held(storage.folder(tmp_path)):
         pass
     assert (tmp_path / ".lock").read_text() == "mine"
 

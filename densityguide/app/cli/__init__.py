@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -127,14 +128,20 @@ ELSEWHERE = {
 
 def program() -> NoReturn:
     """`main` as a process of its own. An interrupted one ends at once: an orderly exit of Python
-    crashes while XLA is at work in another thread, and the exit status would be lost."""
-    status = main()
-    if status in INTERRUPTED:
-        import jax
-
-        # With other processes the orderly way out is needed: they wait for it.
-        if not jax.distributed.is_initialized():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+    crashes while XLA is at work in another thread, and the exit status would be lost. So does one
+    that failed while it met other processes: the orderly way out waits for them."""
+    try:
+        status = main()
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    if status in INTERRUPTED or _is_meeting():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
+
+
+def _is_meeting() -> bool:
+    """Whether other processes would be waited for; False where JAX was not even loaded."""
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()

@@ -75,6 +75,14 @@ def run(
     process: Annotated[
         int | None, typer.Option(metavar="I", help="By hand: which one this is, from 0.")
     ] = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Without a sign of life for so long a process is gone, and others take over its "
+            "shards. [default: 60]",
+        ),
+    ] = None,
     example: Example = False,
     as_json: Json = False,
 ) -> None:
@@ -101,6 +109,7 @@ def run(
             coordinator=coordinator,
             processes=processes,
             process=process,
+            patience=patience,
             several=len(configs) > 1,
             repair=repair,
         )

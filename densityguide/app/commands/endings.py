@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from densityguide.app.names import shown
 from densityguide.disk.interrupts import STOPPED, Preempted
-from densityguide.disk.storage import StorageError
+from densityguide.disk.storage import StorageError, UnreadableError
 
 __all__ = ["UNWRITABLE", "ended"]
 
@@ -25,9 +25,10 @@ def ended(work: Callable[[], T]) -> tuple[int, T | None]:
         print(stop, file=sys.stderr)
         return STOPPED, None
     except StorageError as error:
+        unread = isinstance(error, UnreadableError)
+        advice = "see that it can be read" if unread else "make room or choose another --out"
         print(
-            f"error: {shown(error)}: make room or choose another --out, then start again; what is "
-            "finished is kept",
+            f"error: {shown(error)}: {advice}, then start again; what is finished is kept",
             file=sys.stderr,
         )
         return UNWRITABLE, None

@@ -57,7 +57,11 @@ def run(
     out = place(path, out, several)
     if isinstance(job, dict):
         return ended(partial(_train, job, out, others))
-    here = hosts.join(**others)  # before anything touches a device
+    if several and _is_given(others | {"patience": None}):
+        raise ValueError("expected one job with --distributed and its kin: start them one by one")
+    status, here = ended(partial(hosts.join, **others))  # before anything touches a device
+    if here is None:
+        return status, None
     told = shown(path.stem, here.process, progress)
     status, summary = ended(partial(jobs.run, job, out, here=here, progress=told, repair=repair))
     return status, summary if here.leads else None
@@ -88,8 +92,12 @@ def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str
     return None
 
 
+def _is_given(others: dict[str, Any]) -> bool:
+    return any(value is not None and value is not False for value in others.values())
+
+
 def _alone(others: dict[str, Any]) -> None:
-    if any(value is not None and value is not False for value in others.values()):
+    if _is_given(others):
         raise ValueError("expected training on one host: leave out --distributed and its kin")
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,10 @@ from upath import UPath
 
 from densityguide.disk import atomic, storage
 
-__all__ = ["check", "digest", "read", "write"]
+__all__ = ["DAMAGED", "check", "digest", "read", "write"]
+
+# What reading may raise for a file that is missing, cut short or altered.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def check(suffix: str) -> None:
@@ -40,8 +45,13 @@ def read(path: UPath, names: Sequence[str]) -> dict[str, np.ndarray]:
     if path.suffix == ".zarr":
         with _on_disk(path) as local:
             return {name: _open(local / name).read().result() for name in names}
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+    with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in names}
+
+
+def _opened(path: UPath) -> Any:
+    """From a store all at once: a request for every array would cost more."""
+    return path.open("rb") if storage.is_local(path) else io.BytesIO(storage.read(path))
 
 
 def digest(path: UPath) -> str | None:
@@ -49,14 +59,14 @@ def digest(path: UPath) -> str | None:
     try:
         if path.suffix == ".zarr":
             return _sha256(_files(path)) if path.is_dir() else None
-        return _sha256({"": path.read_bytes()})
+        return _sha256({"": storage.read(path)})
     except OSError:
         return None
 
 
 def _files(group: UPath) -> dict[str, bytes]:
     parts = [part for part in group.rglob("*") if part.is_file()]
-    return {str(part.relative_to(group)): part.read_bytes() for part in parts}
+    return {str(part.relative_to(group)): storage.read(part) for part in parts}
 
 
 def _sha256(files: dict[str, bytes]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from upath import UPath
 
 from densityguide import __version__
-from densityguide.disk import locks, settings, storage
+from densityguide.disk import leases, locks, settings, storage
 
 __all__ = ["PROGRAM", "begin", "environment", "facts", "finish", "is_finished"]
 
@@ -44,7 +44,7 @@ def begin(
     known = storage.read_json(path / NAME)
     if not _is_whole(known):
         names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        names = {name for name in names if not locks.is_leftover(name)}
+        names = {name for name in names if not locks.is_leftover(name) and name != leases.FOLDER}
         readable = known is not None and not _is_ours(known)
         if names and (readable or NAME not in names or not names <= OURS):
             raise ValueError(

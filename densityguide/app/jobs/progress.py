@@ -59,10 +59,10 @@ def _lines(process: int, file: TextIO | None) -> Progress:
                 "process": process,
                 "shard": record["shard"],
                 "done": count,
-                "of": total,
+                "of": max(total, count),  # more than its share, where others are gone
                 "failed": record["failed"],
                 "samples_per_second": float(f"{speed:.4g}"),
-                "seconds_left": round((total - count) / speed),
+                "seconds_left": round(max(total - count, 0) / speed),
             }
             print(json.dumps(line), file=file, flush=True)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -17,11 +17,12 @@ from densityguide import parallel
 from densityguide.app.jobs import alignment, arrays, config, density, hosts, manifest, sampling
 from densityguide.app.jobs.config import Job
 from densityguide.app.jobs.hosts import Hosts
+from densityguide.app.jobs.peers import Peers
 from densityguide.app.jobs.progress import Progress, silent
-from densityguide.app.jobs.shards import Plan, Shard
+from densityguide.app.jobs.shards import READERS, Plan, Shard
 from densityguide.app.jobs.work import Facts, Work
 from densityguide.app.summary import plain
-from densityguide.disk import storage
+from densityguide.disk import leases, storage
 from densityguide.disk.interrupts import interruptible
 
 __all__ = ["run"]
@@ -44,7 +45,8 @@ def run(
     """Finish the job in folder ``out`` and return its summary.
 
     Shards that are there, whole and unchanged, are left alone; the others are computed on all local
-    devices, this process taking its share (``here``, from `hosts.join`). The folder ends with
+    devices, this process taking its share (``here``, from `hosts.join`), and then what those that
+    are gone have left undone. The folder ends with
     shards/000000.npz and so on, a record beside each, summary.json, and manifest.json.
 
     Raises:
@@ -55,59 +57,62 @@ def run(
     path = storage.folder(out)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        work, begun = _begin(stack, job, path, here, repair)
-        plan = Plan(path / "shards", work.samples, job.output.shard, job.output.format)
-        if here.leads:
-            storage.sweep(plan.folder)
-            storage.sweep(path)
-        todo = [shard for shard in plan.share(*here) if not plan.is_done(shard.number)]
-        for shard in todo:  # a record of a damaged shard must not pass for a finished one
-            plan.discard(shard.number)
-        hosts.agree(here, None)
-        if here.leads and (todo or not manifest.is_finished(path)):
+        peers = stack.enter_context(Peers(here, path))
+        work, begun, plan, todo = _begin(stack, job, path, peers, repair)
+        if peers.leads and (todo or not manifest.is_finished(path)):
             storage.write_json(path / manifest.NAME, begun)
-        own = sum(shard.stop - shard.start for shard in plan.share(*here))
+        own = sum(shard.stop - shard.start for shard in plan.share(here.process, here.processes))
         left = sum(shard.stop - shard.start for shard in todo)
         with progress(own, own - left) as tick:
-            for shard, found in _computed(work, job, todo):
-                tick(plan.write(shard, work.finish(found)))
-        if here.leads:
-            for number in range(plan.shards):  # each is asked for until it is there, then no more
-                hosts.wait(partial(plan.record, number))
-            if todo or not manifest.is_finished(path):
-                _finish(path, plan, work, begun)
-        else:
-            hosts.wait(lambda: manifest.is_finished(path))
+            while True:
+                for shard, found in _computed(work, job, todo):
+                    tick(plan.write(shard, work.finish(found)))
+                if manifest.is_finished(path):
+                    break
+                todo = _next(peers, path, plan)
+                if not todo and peers.leads and _finish(peers, path, plan, work, begun):
+                    break
         return storage.read_json(path / manifest.SUMMARY)
 
 
 def _begin(
-    stack: ExitStack, job: Job, path: UPath, here: Hosts, repair: bool
-) -> tuple[Work, dict[str, Any]]:
-    """The work and its manifest, agreed on by all processes, with the folder held; a job that is
-    refused leaves no folder and no lock."""
-    begun: dict[str, Any] = {}
-    problem, asked, full = None, None, None
-    try:
-        config.check(job)
-        arrays.check(job.output.format)
-        work = PREPARE[type(job)](job, manifest.facts(path))
+    stack: ExitStack, job: Job, path: UPath, peers: Peers, repair: bool
+) -> tuple[Work, dict[str, Any], Plan, list[Shard]]:
+    """The work, its manifest and this process's part of it, agreed on by all processes, with the
+    folder held; a job that is refused leaves no folder and no lock."""
+    here = peers.here
+    config.check(job)
+    arrays.check(job.output.format)
+    work = PREPARE[type(job)](job, manifest.facts(path))
+    begun = manifest.begin(path, config.record(job), work.facts, repair=repair)
+    plan = Plan(path / "shards", work.samples, job.output.shard, job.output.format)
+    if here.leads:
+        stack.enter_context(leases.locked(path, here.patience, hosts.say))
         begun = manifest.begin(path, config.record(job), work.facts, repair=repair)
-        if here.leads:
-            stack.enter_context(storage.locked(path))
-            begun = manifest.begin(path, config.record(job), work.facts, repair=repair)
-        asked = [begun["job"], begun["facts"]]
-    except (ValueError, FileNotFoundError) as error:
-        problem = str(error)
-    except storage.StorageError as error:  # the others must hear of it before this one ends
-        problem, full = str(error), error
-    try:
-        hosts.agree(here, problem, asked)
-    except ValueError:
-        if full is not None:
-            raise full from None
-        raise
-    return work, begun
+        storage.sweep(plan.folder)  # before the others are told to go on, and write there
+        storage.sweep(path)
+    todo = plan.unfinished(plan.share(here.process, here.processes))
+    peers.agree([begun["job"], begun["facts"]])
+    return work, begun, plan, todo
+
+
+def _next(peers: Peers, path: UPath, plan: Plan) -> list[Shard]:
+    """What else falls to this process, a few at a time. None, once there is nothing left to wait
+    for: all shards are there, and this process leads or the job is finished."""
+    while True:
+        holders = {number: peers.holder(number) for number in plan.missing()}
+        mine = [number for number, holder in holders.items() if holder == peers.here.process]
+        if mine:
+            few = jax.local_device_count() if peers.here.processes > 1 else None
+            return [plan.shard(number) for number in mine[:few]]
+        if not holders and (peers.leads or manifest.is_finished(path)):
+            return []
+        if holders:
+            names = ", ".join(str(number) for number in sorted(holders)[:8])
+            more = f" and {len(holders) - 8} more" if len(holders) > 8 else ""
+            peers.wait(set(holders.values()), f"to write shards {names}{more}")
+        else:
+            peers.wait([peers.first], "to write the summary")
 
 
 def _computed(
@@ -129,8 +134,28 @@ def _computed(
         yield shard, jax.tree.map(lambda *some, n=size: np.concatenate(some)[:n], *parts)
 
 
-def _finish(path: UPath, plan: Plan, work: Work, begun: dict[str, Any]) -> None:
-    parts = [arrays.read(plan.path(number), work.small) for number in range(plan.shards)]
+def _finish(peers: Peers, path: UPath, plan: Plan, work: Work, begun: dict[str, Any]) -> bool:
+    """Write the summary and the manifest; False where a shard turns out to be damaged, whose record
+    is removed."""
+
+    def part(number: int) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        gone = peers.is_gone(number % peers.here.processes)  # it may not have looked at what it had
+        record = plan.record(number)
+        if record is None or (gone and not plan.is_done(number)):
+            return None
+        try:
+            return record, arrays.read(plan.path(number), work.small)
+        except arrays.DAMAGED:
+            return None
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(part, range(plan.shards)))
+    for number in [number for number, one in enumerate(found) if one is None]:
+        plan.discard(number)
+    whole = [one for one in found if one is not None]
+    if len(whole) < plan.shards:
+        return False
+    parts = [one[1] for one in whole]
     together = {name: np.concatenate([part[name] for part in parts]) for name in work.small}
-    records = [record for n in range(plan.shards) if (record := plan.record(n)) is not None]
-    manifest.finish(path, begun, records, plain(work.summarise(together)))
+    manifest.finish(path, begun, [one[0] for one in whole], plain(work.summarise(together)))
+    return True

@@ -6,7 +6,8 @@ and the file is what the record says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -17,9 +18,9 @@ from densityguide.app.jobs import arrays
 from densityguide.disk import storage
 from densityguide.solve import Status
 
-__all__ = ["Plan", "Shard"]
+__all__ = ["READERS", "Plan", "Shard"]
 
-
+READERS = 8  # shards that are read at the same time
 FAILED = Status.NON_FINITE | Status.MAX_STEPS | Status.INVALID
 
 
@@ -68,6 +69,23 @@ class Plan(NamedTuple):
         """Whether the shard is there, whole and unchanged."""
         record = self.record(number)
         return record is not None and arrays.digest(self.path(number)) == record.get("sha256")
+
+    def unfinished(self, shards: Iterable[Shard]) -> list[Shard]:
+        """Those that are not `is_done`. The record of a damaged one is removed, so that it does not
+        pass for a finished one."""
+        shards, missing = list(shards), set(self.missing())
+        recorded = [shard.number for shard in shards if shard.number not in missing]
+        with ThreadPoolExecutor(READERS) as pool:  # a store answers many as fast as one
+            done = dict(zip(recorded, pool.map(self.is_done, recorded), strict=True))
+        for number in recorded:
+            if not done[number]:
+                self.discard(number)
+        return [shard for shard in shards if not done.get(shard.number)]
+
+    def missing(self) -> list[int]:
+        """The numbers without a record."""
+        names = storage.names(self.folder)
+        return [number for number in range(self.shards) if f"{number:06d}.json" not in names]
 
     def discard(self, number: int) -> None:
         """Remove the record, so that the shard counts as missing."""
