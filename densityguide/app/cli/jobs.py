@@ -59,6 +59,14 @@ def run(
             help="Where manifest.json is damaged: take what is finished there for this job's.",
         ),
     ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            parser=places.file,
+            metavar="FILE",
+            help="Also append what the bar shows to this file, a line of JSON for every shard.",
+        ),
+    ] = None,
     distributed: Annotated[
         bool,
         typer.Option(
@@ -103,6 +111,7 @@ def run(
             process=process,
             several=len(configs) > 1,
             repair=repair,
+            log=log,
         )
         if summary is not None and as_json:
             print_json(summary)

@@ -11,7 +11,7 @@ from densityguide.app import jobs
 from densityguide.app.commands import tables
 from densityguide.app.commands.endings import ended
 from densityguide.app.jobs import config, hosts
-from densityguide.app.jobs.progress import shown
+from densityguide.app.jobs.progress import logged, shown
 from densityguide.app.names import shown as shown_name
 from densityguide.disk import storage
 
@@ -38,6 +38,7 @@ def run(
     progress: TextIO | None = None,
     several: bool = False,
     repair: bool = False,
+    log: Path | None = None,
     **others: Any,
 ) -> tuple[int, dict[str, Any] | None]:
     """(exit status, summary), the latter on the leading process of a finished job, else None.
@@ -45,7 +46,8 @@ def run(
     Without ``out`` the job in NAME.toml goes to jobs/NAME; with it, to ``out``, and jobs that are
     one of ``several`` to ``out``/NAME.
     ``repair`` is for a folder whose manifest is damaged, see `jobs.manifest.begin`.
-    Lines of progress go to ``progress`` [standard output]; ``others`` go to `hosts.join`.
+    Lines of progress go to ``progress`` [standard output] and to the file ``log``; ``others`` go to
+    `hosts.join`.
     ValueError or FileNotFoundError, one line, for bad input.
     """
     if out is not None and storage.folder(out).protocol == "memory":
@@ -56,9 +58,13 @@ def run(
     job = config.read(path, overrides)
     out = place(path, out, several)
     if isinstance(job, dict):
+        if log is not None:
+            raise ValueError(f"expected no --log for training: its log is {out}/log.jsonl")
         return ended(partial(_train, job, out, others))
     here = hosts.join(**others)  # before anything touches a device
     told = shown(path.stem, here.process, progress)
+    if log is not None:
+        told = logged(log, told, here.process)
     status, summary = ended(partial(jobs.run, job, out, here=here, progress=told, repair=repair))
     return status, summary if here.leads else None
 

@@ -12,7 +12,9 @@ from densityguide.app.jobs.config import (
     read,
 )
 from densityguide.app.jobs.hosts import Hosts, join
+from densityguide.app.jobs.progress import logged
 from densityguide.app.jobs.run import run
+from densityguide.app.jobs.view import Results, open
 
 __all__ = [
     "Alignment",
@@ -22,9 +24,12 @@ __all__ = [
     "Job",
     "Noise",
     "Output",
+    "Results",
     "Sampling",
     "Solve",
     "join",
+    "logged",
+    "open",
     "read",
     "run",
 ]

@@ -14,7 +14,7 @@ from upath import UPath
 from densityguide import __version__
 from densityguide.disk import locks, settings, storage
 
-__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished"]
+__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished", "is_whole"]
 
 NAME, SUMMARY = "manifest.json", "summary.json"
 PROGRAM = "densityguide run"
@@ -42,7 +42,7 @@ def begin(
     model or data changed since.
     """
     known = storage.read_json(path / NAME)
-    if not _is_whole(known):
+    if not is_whole(known):
         names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
         names = {name for name in names if not locks.is_leftover(name)}
         readable = known is not None and not _is_ours(known)
@@ -75,7 +75,8 @@ def _is_ours(known: Any) -> bool:
     return isinstance(known, dict) and known.get("program") == PROGRAM
 
 
-def _is_whole(known: Any) -> bool:
+def is_whole(known: Any) -> bool:
+    """Whether this is the manifest of a job, finished or not."""
     kinds = {"job": dict, "facts": dict, "environments": list}
     return _is_ours(known) and all(isinstance(known.get(name), kinds[name]) for name in kinds)
 
