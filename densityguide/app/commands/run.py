@@ -11,11 +11,12 @@ from densityguide.app import jobs
 from densityguide.app.commands import tables
 from densityguide.app.commands.endings import ended
 from densityguide.app.jobs import config, hosts
+from densityguide.app.jobs.engines import Engine
 from densityguide.app.jobs.progress import logged, shown
 from densityguide.app.names import shown as shown_name
 from densityguide.disk import storage
 
-__all__ = ["check_names", "is_empty", "place", "run", "show"]
+__all__ = ["check_names", "engine_named", "is_empty", "place", "run", "show"]
 
 
 def check_names(paths: Sequence[Path]) -> None:
@@ -39,6 +40,7 @@ def run(
     several: bool = False,
     repair: bool = False,
     log: Path | None = None,
+    engine: Engine | None = None,
     **others: Any,
 ) -> tuple[int, dict[str, Any] | None]:
     """(exit status, summary), the latter on the leading process of a finished job, else None.
@@ -60,13 +62,27 @@ def run(
     if isinstance(job, dict):
         if log is not None:
             raise ValueError(f"expected no --log for training: its log is {out}/log.jsonl")
-        return ended(partial(_train, job, out, others))
+        return ended(partial(_train, job, out, others | {"engine": engine}))
     here = hosts.join(**others)  # before anything touches a device
     told = shown(path.stem, here.process, progress)
     if log is not None:
         told = logged(log, told, here.process)
-    status, summary = ended(partial(jobs.run, job, out, here=here, progress=told, repair=repair))
+    given = {"here": here, "progress": told, "repair": repair, "engine": engine}
+    status, summary = ended(partial(jobs.run, job, out, **given))
     return status, summary if here.leads else None
+
+
+def engine_named(
+    name: str | None, address: str | None, cpus: float | None, gpus: float | None
+) -> Engine | None:
+    """The engine of this name, or None for this process itself."""
+    if name is None or name == "local":
+        if (address, cpus, gpus) != (None, None, None):
+            raise ValueError("expected --address, --cpus and --gpus beside --engine ray alone")
+        return None
+    if name != "ray":
+        raise ValueError(f"expected --engine local or ray, got {name!r:.40}")
+    return jobs.on_ray(address, cpus=1.0 if cpus is None else cpus, gpus=gpus)
 
 
 def place(path: Path, out: str | None, several: bool) -> str:
@@ -96,7 +112,9 @@ def _train(values: dict[str, Any], out: str, others: dict[str, Any]) -> dict[str
 
 def _alone(others: dict[str, Any]) -> None:
     if any(value is not None and value is not False for value in others.values()):
-        raise ValueError("expected training on one host: leave out --distributed and its kin")
+        raise ValueError(
+            "expected training on one host: leave out --distributed, --engine and their kin"
+        )
 
 
 def show(summary: dict[str, Any], out: str) -> None:

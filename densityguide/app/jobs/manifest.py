@@ -14,7 +14,7 @@ from upath import UPath
 from densityguide import __version__
 from densityguide.disk import locks, settings, storage
 
-__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished", "is_whole"]
+__all__ = ["PROGRAM", "begin", "environment", "finish", "is_finished", "is_whole", "met"]
 
 NAME, SUMMARY = "manifest.json", "summary.json"
 PROGRAM = "densityguide run"
@@ -66,9 +66,13 @@ def begin(
             raise ValueError(
                 f"the {name} changed since the job in {path} was begun: choose another --out"
             )
-    here = environment()
+    return met(known | {"finished": False}, environment())
+
+
+def met(known: dict[str, Any], here: dict[str, str]) -> dict[str, Any]:
+    """The manifest with ``here`` as the last of the environments that worked on it."""
     others = [entry for entry in known["environments"] if entry != here]
-    return known | {"environments": [*others, here], "finished": False}
+    return known | {"environments": [*others, here]}
 
 
 def _is_ours(known: Any) -> bool:

@@ -16,6 +16,7 @@ from upath import UPath
 from densityguide import parallel
 from densityguide.app.jobs import alignment, arrays, config, density, hosts, manifest, sampling
 from densityguide.app.jobs.config import Job
+from densityguide.app.jobs.engines import Engine
 from densityguide.app.jobs.hosts import Hosts
 from densityguide.app.jobs.progress import Progress, silent
 from densityguide.app.jobs.shards import Plan, Shard
@@ -24,7 +25,7 @@ from densityguide.app.summary import plain
 from densityguide.disk import storage
 from densityguide.disk.interrupts import interruptible
 
-__all__ = ["run"]
+__all__ = ["PREPARE", "computed", "run"]
 
 PREPARE: dict[type, Callable[[Any], Work]] = {
     config.Sampling: sampling.prepare,
@@ -40,12 +41,14 @@ def run(
     here: Hosts = Hosts(),  # noqa: B008  (immutable)
     progress: Progress = silent,
     repair: bool = False,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Finish the job in folder ``out`` and return its summary.
 
     Shards that are there, whole and unchanged, are left alone; the others are computed on all local
-    devices, this process taking its share (``here``, from `hosts.join`). The folder ends with
-    shards/000000.npz and so on, a record beside each, summary.json, and manifest.json.
+    devices, this process taking its share (``here``, from `hosts.join`), or by an ``engine`` such
+    as `on_ray`, with the same bytes. The folder ends with shards/000000.npz and so on, a record
+    beside each, summary.json, and manifest.json.
 
     Raises:
         ValueError, FileNotFoundError: bad settings, a folder of another job or in use.
@@ -53,6 +56,8 @@ def run(
         interrupts.Preempted: SIGTERM arrived. What was finished stays.
     """
     path = storage.folder(out)
+    if engine is not None and here.processes > 1:
+        raise ValueError("expected --engine alone: its workers take the place of --distributed")
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         work, begun = _begin(stack, job, path, here, repair)
@@ -69,8 +74,13 @@ def run(
         own = sum(shard.stop - shard.start for shard in plan.share(*here))
         left = sum(shard.stop - shard.start for shard in todo)
         with progress(own, own - left) as tick:
-            for shard, found in _computed(work, job, todo):
-                tick(plan.write(shard, work.finish(found)))
+            if engine is None:
+                for shard, found in computed(work, job, todo):
+                    tick(plan.write(shard, work.finish(found)))
+            else:
+                for done in engine(path, [shard.number for shard in todo]):
+                    begun = manifest.met(begun, done.environment)
+                    tick(done.record)
         if here.leads:
             for number in range(plan.shards):  # each is asked for until it is there, then no more
                 hosts.wait(partial(plan.record, number))
@@ -110,7 +120,7 @@ def _begin(
     return work, begun
 
 
-def _computed(
+def computed(
     work: Work, job: Job, todo: list[Shard], devices: parallel.Devices | None = None
 ) -> Iterator[tuple[Shard, dict[str, np.ndarray]]]:
     """Every shard's results, in order; later shards are computed while the caller writes one."""
