@@ -6,11 +6,13 @@ import signal
 import sys
 from types import SimpleNamespace
 
+import finished
 import pytest
+from outputs import contents
 
 from densityguide.app import jobs
 from densityguide.app.commands.run import engine_named
-from densityguide.app.jobs import ray_tasks
+from densityguide.app.jobs import ray_tasks, worker
 from densityguide.app.jobs.engines import Done
 from densityguide.disk.interrupts import Preempted, Stop
 from densityguide.disk.storage import StorageError, folder
@@ -186,3 +188,39 @@ def test_an_engine_is_alone(tmp_path):
     both = {"here": jobs.Hosts(0, 2), "engine": lambda path, numbers: itertools.repeat(None)}
     with pytest.raises(ValueError, match="its workers take the place of --distributed"):
         jobs.run(job, tmp_path / "out", **both)
+
+
+@pytest.fixture
+def unsettled(monkeypatch):
+    """A worker's first act is for a process of its own: this one stays as it is."""
+    monkeypatch.setattr(worker, "_settle", lambda directory: None)
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(unsettled, tmp_path):
+    with pytest.raises(ValueError, match=r"does not find the job in .*nowhere: give an --out that"):
+        worker.compute(str(tmp_path / "nowhere"), ".", 0)
+
+
+@pytest.mark.slow
+def test_a_worker_with_another_model_refuses(unsettled, tmp_path):
+    job = finished.sampling()
+    place = finished.write(tmp_path, job, finished.stored(18), until=1, facts={"model": "other"})
+    with pytest.raises(ValueError, match=r"^the model on .* is another than where the job was beg"):
+        worker.compute(str(place), ".", 1)
+
+
+@pytest.mark.slow
+def test_shards_in_any_order_and_twice_are_the_bytes_of_one_process(unsettled, tmp_path):
+    job = finished.sampling(solve=jobs.Solve(steps=4))
+    told = []
+
+    def engine(path, numbers):
+        for number in [*numbers, *reversed(numbers)]:
+            done = worker.compute(str(path), ".", number)
+            if len(told) < len(numbers):
+                told.append(number)
+                yield done
+
+    assert jobs.run(job, tmp_path / "one") == jobs.run(job, tmp_path / "two", engine=engine)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert told == [*range(5)]

@@ -67,7 +67,7 @@ def run(
     told = shown(path.stem, here.process, progress)
     if log is not None:
         told = logged(log, told, here.process)
-    given = {"here": here, "progress": told, "repair": repair, "engine": engine}
+    given: dict[str, Any] = {"here": here, "progress": told, "repair": repair, "engine": engine}
     status, summary = ended(partial(jobs.run, job, out, **given))
     return status, summary if here.leads else None
 
