@@ -54,16 +54,26 @@ def until(process, out, count):
     assert process.poll() is None, process.communicate()
 
 
-def test_nodes_killed_and_added_meanwhile(cluster, start, alone, tmp_path):
-    """One is killed with its worker at work, then one joins, then the other first one is killed:
-    the bytes are those of one process, and every shard is told once."""
+def test_stopped_then_nodes_killed_and_added(cluster, start, alone, tmp_path):
+    """SIGTERM ends it with its status. Started again, a node is killed with its worker at work,
+    another joins, and the last of the first two is killed: the bytes are those of one process, and
+    every shard that was left is told once."""
     out = tmp_path / "out"
+    by_ray = (*LONGER, "--engine", "ray", "--address", cluster.address)
     first, second = cluster.add_node(**NODE), cluster.add_node(**NODE)
-    process = start(out, *LONGER, "--engine", "ray", "--address", cluster.address)
-    until(process, out, 5)
+    process = start(out, *by_ray)
+    until(process, out, 2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 75, errors
+    assert errors.endswith("stopped by SIGTERM: the same command goes on from here\n")
+    had = shards(out)
+    assert 2 <= had < 40
+    process = start(out, *by_ray)
+    until(process, out, had + 2)
     cluster.remove_node(first, allow_graceful=False)
     third = cluster.add_node(**NODE)
-    until(process, out, shards(out) + 10)
+    until(process, out, shards(out) + 5)
     cluster.remove_node(second, allow_graceful=False)
     assert shards(out) < 60  # or nothing was shown
     told, errors = process.communicate()
@@ -71,25 +81,8 @@ def test_nodes_killed_and_added_meanwhile(cluster, start, alone, tmp_path):
     assert process.returncode == 0, errors
     assert contents(out) == alone
     lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
-    assert sorted(line["shard"] for line in lines) == [*range(60)]
-    assert [line["done"] for line in lines] == [16 * (n + 1) for n in range(60)]
-
-
-def test_stopped_and_finished_by_this_process(cluster, start, alone, tmp_path):
-    out = tmp_path / "out"
-    node = cluster.add_node(**NODE)
-    process = start(out, *LONGER, "--engine", "ray", "--address", cluster.address)
-    until(process, out, 2)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    cluster.remove_node(node)
-    assert process.returncode == 75, errors
-    assert errors.endswith("stopped by SIGTERM: the same command goes on from here\n")
-    assert 2 <= shards(out) < 60
-    last = start(out, *LONGER)
-    _, errors = last.communicate()
-    assert last.returncode == 0, errors
-    assert contents(out) == alone
+    assert len({line["shard"] for line in lines}) == len(lines)
+    assert [line["done"] for line in lines] == [16 * n for n in range(61 - len(lines), 61)]
 
 
 def test_no_cluster_is_one_line(start, tmp_path):

@@ -51,7 +51,7 @@ def gather(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at the results of a job: a page, a sheet of pictures, one file of all shards."""
+    """Look at what a job found: a page, pictures, one file of all."""
     from densityguide.app.commands import gather as gathering
 
     status, report = gathering.run(job, out, merged=merge, partial_job=partial)
