@@ -83,10 +83,3 @@ def test_stopped_then_nodes_killed_and_added(cluster, start, alone, tmp_path):
     lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     assert len({line["shard"] for line in lines}) == len(lines)
     assert [line["done"] for line in lines] == [16 * n for n in range(61 - len(lines), 61)]
-
-
-def test_no_cluster_is_one_line(start, tmp_path):
-    process = start(tmp_path / "out", "--engine", "ray", "--address", "127.0.0.1:1")
-    _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.splitlines()[-1].startswith("error: no Ray cluster at 127.0.0.1:1 (")

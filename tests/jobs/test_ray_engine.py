@@ -141,6 +141,18 @@ def test_without_ray_it_is_one_line(monkeypatch):
         next(jobs.on_ray()(folder("memory://x"), [0]))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "auto"])
+def test_no_cluster_is_one_line(monkeypatch, address):
+    def init(address, **options):
+        raise ConnectionError("Could not find any\nrunning Ray instance")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(ValueError, match=f"^no Ray cluster at {address} .*: start one") as told:
+        next(jobs.on_ray(address)(folder("memory://x"), [0]))
+    assert "\n" not in str(told.value)
+
+
 MACHINES = [{"Alive": True, "Resources": {"CPU": 4.0}}, {"Alive": False, "Resources": {"GPU": 8.0}}]
 
 

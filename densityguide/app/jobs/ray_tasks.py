@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from densityguide.disk.interrupts import Preempted, Stop
 __all__ = ["on_ray"]
 
 AT_ONCE = 1000  # tasks that Ray knows of
+PATIENCE = 10.0  # seconds to wait for a cluster's answer
 RETRIES = 20  # of a shard whose worker or machine was lost
 COPIES, SLOW, LEAST = 3, 3.0, 10.0  # of a straggler; times the median; seconds
 PASSED_ON = ("XLA_", "JAX_", "XDG_CACHE_HOME")  # environment variables, by their beginning
@@ -87,8 +89,9 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if not address else {}
     try:
+        _reach(address or "")
         ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OverflowError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"no Ray cluster at {address or 'this machine'} ({reason:.200}): start one by ray "
@@ -98,6 +101,13 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """OSError where nothing listens at ``HOST:PORT``: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
 
 
 def _share(ray: Any, cpus: float, gpus: float | None) -> dict[str, float]:
