@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,7 +91,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if not address else {}
     try:
         _reach(address or "")
-        ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
+        with warnings.catch_warnings():
+            # Ray forks to start its own programs at once, which touch nothing of JAX.
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+            ray.init(address or "local", log_to_driver=False, logging_level="error", **own)
     except (RuntimeError, ValueError, OverflowError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
