@@ -6,7 +6,7 @@ import contextlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def _remove(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def write(folder: Path, files: dict[str, Callable[[Path], None]]) -> list[Path]:
+def write(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> list[Path]:
     """Write all the files or none, and return their paths. ``files`` maps a name to a function that
     writes the given path."""
     with _missing_folders(folder, keep=True):

@@ -12,6 +12,7 @@ from densityguide.plotting.images import images
 from densityguide.plotting.intervals import intervals
 from densityguide.plotting.pages import Label, image_grid, scatter_grid
 from densityguide.plotting.plane import mesh, plane
+from densityguide.plotting.results import results
 from densityguide.plotting.strip import strip
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "mesh",
     "plane",
     "png_bytes",
+    "results",
     "scatter_grid",
     "spearman",
     "strip",

@@ -21,6 +21,7 @@ from densityguide.app import names
 from densityguide.app.cli import (  # noqa: F401  (they add their commands)
     between,
     edit,
+    gather,
     jobs,
     measure,
     show,
@@ -42,6 +43,7 @@ ORDER = (
     "verify",
     "cost",
     "run",
+    "gather",
     "train",
     "export",
     "calibrate",

@@ -22,6 +22,7 @@ __all__ = ["run"]
         "run my.toml",
         "run my.toml --out sweep --set count=1000",
         "run my.toml --out gs://bucket/density",
+        "run my.toml --out gs://bucket/sweep --engine ray --address auto",
         "run my.toml --out gs://bucket/pod --distributed",
         "run JOB.toml --coordinator host0:1234 --processes 2 --process 0",
     )
@@ -59,6 +60,39 @@ def run(
             help="Where manifest.json is damaged: take what is finished there for this job's.",
         ),
     ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            parser=places.file,
+            metavar="FILE",
+            help="Also append what the bar shows to this file, a line of JSON for every shard.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What computes the shards: ray, or this process. [default: local]",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --engine ray: its cluster, auto or ray://HOST:PORT. [default: this machine]",
+        ),
+    ] = None,
+    cpus: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="With --engine ray: CPUs of a worker. [default: 1]"),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="With --engine ray: GPUs of a worker. [default: 1 if the cluster has any]",
+        ),
+    ] = None,
     distributed: Annotated[
         bool,
         typer.Option(
@@ -112,6 +146,8 @@ def run(
             patience=patience,
             several=len(configs) > 1,
             repair=repair,
+            log=log,
+            engine=running.engine_named(engine, address, cpus, gpus),
         )
         if summary is not None and as_json:
             print_json(summary)

@@ -11,11 +11,12 @@ from densityguide.app import jobs
 from densityguide.app.commands import tables
 from densityguide.app.commands.endings import ended
 from densityguide.app.jobs import config, hosts
-from densityguide.app.jobs.progress import shown
+from densityguide.app.jobs.engines import Engine
+from densityguide.app.jobs.progress import logged, shown
 from densityguide.app.names import shown as shown_name
 from densityguide.disk import storage
 
-__all__ = ["check_names", "is_empty", "place", "run", "show"]
+__all__ = ["check_names", "engine_named", "is_empty", "place", "run", "show"]
 
 
 def check_names(paths: Sequence[Path]) -> None:
@@ -38,6 +39,8 @@ def run(
     progress: TextIO | None = None,
     several: bool = False,
     repair: bool = False,
+    log: Path | None = None,
+    engine: Engine | None = None,
     **others: Any,
 ) -> tuple[int, dict[str, Any] | None]:
     """(exit status, summary), the latter on the leading process of a finished job, else None.
@@ -45,7 +48,8 @@ def run(
     Without ``out`` the job in NAME.toml goes to jobs/NAME; with it, to ``out``, and jobs that are
     one of ``several`` to ``out``/NAME.
     ``repair`` is for a folder whose manifest is damaged, see `jobs.manifest.begin`.
-    Lines of progress go to ``progress`` [standard output]; ``others`` go to `hosts.join`.
+    Lines of progress go to ``progress`` [standard output] and to the file ``log``; ``others`` go to
+    `hosts.join`.
     ValueError or FileNotFoundError, one line, for bad input.
     """
     if out is not None and storage.folder(out).protocol == "memory":
@@ -56,15 +60,33 @@ def run(
     job = config.read(path, overrides)
     out = place(path, out, several)
     if isinstance(job, dict):
-        return ended(partial(_train, job, out, others))
+        if log is not None:
+            raise ValueError(f"expected no --log for training: its log is {out}/log.jsonl")
+        return ended(partial(_train, job, out, others | {"engine": engine}))
     if several and _is_given(others | {"patience": None}):
         raise ValueError("expected one job with --distributed and its kin: start them one by one")
     status, here = ended(partial(hosts.join, **others))  # before anything touches a device
     if here is None:
         return status, None
     told = shown(path.stem, here.process, progress)
-    status, summary = ended(partial(jobs.run, job, out, here=here, progress=told, repair=repair))
+    if log is not None:
+        told = logged(log, told, here.process)
+    given: dict[str, Any] = {"here": here, "progress": told, "repair": repair, "engine": engine}
+    status, summary = ended(partial(jobs.run, job, out, **given))
     return status, summary if here.leads else None
+
+
+def engine_named(
+    name: str | None, address: str | None, cpus: float | None, gpus: float | None
+) -> Engine | None:
+    """The engine of this name, or None for this process itself."""
+    if name is None or name == "local":
+        if (address, cpus, gpus) != (None, None, None):
+            raise ValueError("expected --address, --cpus and --gpus beside --engine ray alone")
+        return None
+    if name != "ray":
+        raise ValueError(f"expected --engine local or ray, got {name!r:.40}")
+    return jobs.on_ray(address, cpus=1.0 if cpus is None else cpus, gpus=gpus)
 
 
 def place(path: Path, out: str | None, several: bool) -> str:
@@ -98,7 +120,9 @@ def _is_given(others: dict[str, Any]) -> bool:
 
 def _alone(others: dict[str, Any]) -> None:
     if _is_given(others):
-        raise ValueError("expected training on one host: leave out --distributed and its kin")
+        raise ValueError(
+            "expected training on one host: leave out --distributed, --engine and their kin"
+        )
 
 
 def show(summary: dict[str, Any], out: str) -> None:

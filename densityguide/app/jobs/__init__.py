@@ -11,20 +11,29 @@ from densityguide.app.jobs.config import (
     Solve,
     read,
 )
+from densityguide.app.jobs.engines import Done
 from densityguide.app.jobs.hosts import Hosts, join
+from densityguide.app.jobs.progress import logged
+from densityguide.app.jobs.ray_tasks import on_ray
 from densityguide.app.jobs.run import run
+from densityguide.app.jobs.view import Results, open
 
 __all__ = [
     "Alignment",
     "Density",
+    "Done",
     "Guidance",
     "Hosts",
     "Job",
     "Noise",
     "Output",
+    "Results",
     "Sampling",
     "Solve",
     "join",
+    "logged",
+    "on_ray",
+    "open",
     "read",
     "run",
 ]

@@ -5,23 +5,31 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from upath import UPath
 
 from densityguide.disk import atomic, storage
 
-__all__ = ["DAMAGED", "check", "digest", "read", "write"]
+__all__ = ["DAMAGED", "Layout", "check", "create", "digest", "layout", "read", "write"]
 
 # What reading may raise for a file that is missing, cut short or altered.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class Layout(NamedTuple):
+    """Of one array, known without reading it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 def check(suffix: str) -> None:
@@ -40,10 +48,31 @@ def write(path: UPath, arrays: dict[str, np.ndarray]) -> str:
     return _sha256({"": buffer.getvalue()})
 
 
-def read(path: UPath, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named arrays."""
+def layout(path: UPath) -> dict[str, Layout]:
+    """What is in the file, from its headers alone; ValueError, KeyError, OSError or
+    zipfile.BadZipFile for a damaged one."""
     if path.suffix == ".zarr":
-        with _on_disk(path) as local:
+        headers = {entry.parent.name: entry.read_bytes() for entry in path.glob("*/.zarray")}
+        read = {name: json.loads(headers[name]) for name in sorted(headers)}
+        return {
+            name: Layout(tuple(found["shape"]), np.dtype(found["dtype"]))
+            for name, found in read.items()
+        }
+    with path.open("rb") as file, zipfile.ZipFile(file) as stored:
+        return {name.removesuffix(".npy"): _npy_layout(stored, name) for name in stored.namelist()}
+
+
+def _npy_layout(stored: zipfile.ZipFile, name: str) -> Layout:
+    with stored.open(name) as member:
+        known = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, _, dtype = known[np.lib.format.read_magic(member)[0]](member)
+    return Layout(shape, dtype)
+
+
+def read(path: UPath, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The named arrays, and nothing else of the file."""
+    if path.suffix == ".zarr":
+        with _on_disk(path, names) as local:
             return {name: _open(local / name).read().result() for name in names}
     with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in names}
@@ -87,14 +116,19 @@ def _tensorstore() -> Any:
     return tensorstore
 
 
-def _open(path: Path, array: np.ndarray | None = None) -> Any:
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(path)}}
-    if array is None:
-        return _tensorstore().open(spec).result()
-    # One chunk: a shard is small enough for memory.
-    layout = {"chunks": list(array.shape) or None, "compressor": {"id": "zlib", "level": 1}}
-    options = {"create": True, "dtype": array.dtype, "shape": array.shape}
-    return _tensorstore().open(spec | {"metadata": layout}, **options).result()
+def _spec(path: Path) -> dict[str, Any]:
+    return {"driver": "zarr", "kvstore": {"driver": "file", "path": str(path)}}
+
+
+def _open(path: Path) -> Any:
+    return _tensorstore().open(_spec(path)).result()
+
+
+def create(path: Path, like: Layout, chunks: Sequence[int]) -> Any:
+    """A new zarr array, open for writing; 0 chunks are the array of no axis."""
+    layout = {"chunks": list(chunks) or None, "compressor": {"id": "zlib", "level": 1}}
+    options = {"create": True, "dtype": like.dtype, "shape": like.shape}
+    return _tensorstore().open(_spec(path) | {"metadata": layout}, **options).result()
 
 
 def _write_zarr(path: UPath, arrays: dict[str, np.ndarray]) -> str:
@@ -114,20 +148,23 @@ def _write_zarr(path: UPath, arrays: dict[str, np.ndarray]) -> str:
 def _fill(group: Path, arrays: dict[str, np.ndarray]) -> dict[str, bytes]:
     group.mkdir(exist_ok=True)
     for name, array in arrays.items():
-        _open(group / name, array).write(array).result()
+        # One chunk: a shard is small enough for memory.
+        stored = create(group / name, Layout(array.shape, array.dtype), array.shape)
+        stored.write(array).result()
     (group / ".zgroup").write_text('{"zarr_format": 2}\n')
     return _files(UPath(group))
 
 
 @contextmanager
-def _on_disk(path: UPath) -> Iterator[Path]:
-    """tensorstore reads what lies on a disk; what does not is copied there."""
+def _on_disk(path: UPath, arrays: Sequence[str]) -> Iterator[Path]:
+    """tensorstore reads what lies on a disk; of what does not, these arrays are copied there."""
     if storage.is_local(path):
         yield storage.local(path)
         return
     with tempfile.TemporaryDirectory() as made:
-        for name, content in _files(path).items():
-            target = Path(made) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        for array in arrays:
+            for name, content in _files(path / array).items():
+                target = Path(made) / array / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
         yield Path(made)

@@ -14,7 +14,7 @@ from upath import UPath
 from densityguide import __version__
 from densityguide.disk import leases, locks, settings, storage
 
-__all__ = ["PROGRAM", "begin", "environment", "facts", "finish", "is_finished"]
+__all__ = ["PROGRAM", "begin", "environment", "facts", "finish", "is_finished", "is_whole", "met"]
 
 NAME, SUMMARY = "manifest.json", "summary.json"
 PROGRAM = "densityguide run"
@@ -42,7 +42,7 @@ def begin(
     model or data changed since.
     """
     known = storage.read_json(path / NAME)
-    if not _is_whole(known):
+    if not is_whole(known):
         names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
         names = {name for name in names if not locks.is_leftover(name) and name != leases.FOLDER}
         readable = known is not None and not _is_ours(known)
@@ -66,15 +66,19 @@ def begin(
             raise ValueError(
                 f"the {name} changed since the job in {path} was begun: choose another --out"
             )
-    here = environment()
+    return met(known | {"finished": False}, environment())
+
+
+def met(known: dict[str, Any], here: dict[str, str]) -> dict[str, Any]:
+    """The manifest with ``here`` as the last of the environments that worked on it."""
     others = [entry for entry in known["environments"] if entry != here]
-    return known | {"environments": [*others, here], "finished": False}
+    return known | {"environments": [*others, here]}
 
 
 def facts(path: UPath) -> dict[str, Any]:
     """On what a job was begun in this folder; nothing where none was."""
     known = storage.read_json(path / NAME)
-    found: dict[str, Any] = known["facts"] if _is_whole(known) else {}
+    found: dict[str, Any] = known["facts"] if is_whole(known) else {}
     return found
 
 
@@ -82,7 +86,8 @@ def _is_ours(known: Any) -> bool:
     return isinstance(known, dict) and known.get("program") == PROGRAM
 
 
-def _is_whole(known: Any) -> bool:
+def is_whole(known: Any) -> bool:
+    """Whether this is the manifest of a job, finished or not."""
     kinds = {"job": dict, "facts": dict, "environments": list}
     return _is_ours(known) and all(isinstance(known.get(name), kinds[name]) for name in kinds)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
-from densityguide import display
+from upath import UPath
 
-__all__ = ["Progress", "shown", "silent"]
+from densityguide import display
+from densityguide.disk import storage
+
+__all__ = ["Progress", "logged", "shown", "silent"]
 
 Record = dict[str, Any]
 Tick = Callable[[Record], None]
@@ -27,6 +31,31 @@ def shown(name: str, process: int = 0, file: TextIO | None = None) -> Progress:
     """A progress for `run`: ``progress(total, done)`` gives ``tick(record)`` for every shard. Lines
     go to ``file`` [standard output]."""
     return _bar(name) if display.is_watched() else _lines(process, file)
+
+
+def logged(path: Path, also: Progress = silent, process: int = 0) -> Progress:
+    """A progress for `run` that appends a line of JSON to a file for every shard, beside what
+    ``also`` shows. Several processes may share the file.
+
+    storage.StorageError where the file cannot be written.
+    """
+
+    @contextmanager
+    def progress(total: int, done: int) -> Iterator[Tick]:
+        with ExitStack() as stack:
+            with storage.writing(UPath(path)):
+                file = stack.enter_context(path.open("a", encoding="utf-8"))
+            write = stack.enter_context(_lines(process, file)(total, done))
+            show = stack.enter_context(also(total, done))
+
+            def tick(record: Record) -> None:
+                with storage.writing(UPath(path)):
+                    write(record)
+                show(record)
+
+            yield tick
+
+    return progress
 
 
 def _bar(name: str) -> Progress:

@@ -16,6 +16,7 @@ from upath import UPath
 from densityguide import parallel
 from densityguide.app.jobs import alignment, arrays, config, density, hosts, manifest, sampling
 from densityguide.app.jobs.config import Job
+from densityguide.app.jobs.engines import Engine
 from densityguide.app.jobs.hosts import Hosts
 from densityguide.app.jobs.peers import Peers
 from densityguide.app.jobs.progress import Progress, silent
@@ -25,7 +26,7 @@ from densityguide.app.summary import plain
 from densityguide.disk import leases, storage
 from densityguide.disk.interrupts import interruptible
 
-__all__ = ["run"]
+__all__ = ["PREPARE", "computed", "run"]
 
 PREPARE: dict[type, Callable[[Any, Facts], Work]] = {
     config.Sampling: sampling.prepare,
@@ -41,13 +42,14 @@ def run(
     here: Hosts = Hosts(),  # noqa: B008  (immutable)
     progress: Progress = silent,
     repair: bool = False,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Finish the job in folder ``out`` and return its summary.
 
     Shards that are there, whole and unchanged, are left alone; the others are computed on all local
     devices, this process taking its share (``here``, from `hosts.join`), and then what those that
-    are gone have left undone. The folder ends with
-    shards/000000.npz and so on, a record beside each, summary.json, and manifest.json.
+    are gone have left undone; or by an ``engine`` such as `on_ray`, with the same bytes. The folder
+    ends with shards/000000.npz and so on, a record beside each, summary.json, and manifest.json.
 
     Raises:
         ValueError, FileNotFoundError: bad settings, a folder of another job or in use.
@@ -55,6 +57,8 @@ def run(
         interrupts.Preempted: SIGTERM arrived. What was finished stays.
     """
     path = storage.folder(out)
+    if engine is not None and here.processes > 1:
+        raise ValueError("expected --engine alone: its workers take the place of --distributed")
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         peers = stack.enter_context(Peers(here, path))
@@ -65,8 +69,13 @@ def run(
         left = sum(shard.stop - shard.start for shard in todo)
         with progress(own, own - left) as tick:
             while True:
-                for shard, found in _computed(work, job, todo):
-                    tick(plan.write(shard, work.finish(found)))
+                if engine is None:
+                    for shard, found in computed(work, job, todo):
+                        tick(plan.write(shard, work.finish(found)))
+                elif todo:
+                    for done in engine(path, [shard.number for shard in todo]):
+                        begun = manifest.met(begun, done.environment)
+                        tick(done.record)
                 if manifest.is_finished(path):
                     break
                 todo = _next(peers, path, plan)
@@ -115,7 +124,7 @@ def _next(peers: Peers, path: UPath, plan: Plan) -> list[Shard]:
             peers.wait([peers.first], "to write the summary")
 
 
-def _computed(
+def computed(
     work: Work, job: Job, todo: list[Shard], devices: parallel.Devices | None = None
 ) -> Iterator[tuple[Shard, dict[str, np.ndarray]]]:
     """Every shard's results, in order; later shards are computed while the caller writes one."""
