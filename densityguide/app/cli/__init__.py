@@ -22,6 +22,7 @@ from densityguide.app.cli import (  # noqa: F401  (they add their commands)
     edit,
     jobs,
     measure,
+    play,
     show,
     train,
 )
@@ -36,6 +37,7 @@ ORDER = (
     "density",
     "edit",
     "between",
+    "play",
     "show",
     "align",
     "verify",
