@@ -43,6 +43,7 @@ def test_a_figure_shows_its_pixels_and_escapes_its_words():
         (None, ("measuring log p", "\u2026")),
         (Measured(4321.4, 12.3, 3.0), ("log p 4,321 \u00b1 12", "3.00 bits/dim")),
         (Measured(57.44, 0.12, 1.79), ("log p 57.4 \u00b1 0.1", "1.79 bits/dim")),
+        (Measured(57.44, 0.02, 1.79), ("log p 57.44 \u00b1 0.02", "1.79 bits/dim")),
         (Measured(57.44, np.nan, 1.79), ("log p 57 \u00b1 unknown", "1.79 bits/dim")),
         (Measured(np.nan, np.nan, np.nan), ("failed", "log p is not finite")),
     ],

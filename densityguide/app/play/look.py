@@ -39,7 +39,7 @@ def caption(found: Measured | None) -> tuple[str, str]:
         return "measuring log p", "\u2026"
     if not np.isfinite(found.nats):
         return "failed", "log p is not finite"
-    digits = 1 if found.error < 1.0 else 0
+    digits = 2 if found.error < 0.05 else 1 if found.error < 1.0 else 0
     bar = number(found.error, digits) if np.isfinite(found.error) else "unknown"
     return f"log p {number(found.nats, digits)} \u00b1 {bar}", f"{number(found.bits, 2)} bits/dim"
 

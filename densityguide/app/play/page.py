@@ -41,17 +41,16 @@ def page(gradio: ModuleType, find: Find, names: Sequence[str], name: str, seed: 
 
 def _dial(gradio: ModuleType, known: board.Board, name: str) -> Any:
     low, high = board.reach(known)
-    with gradio.Group(elem_classes="dg-dial"):
-        slider = gradio.Slider(
-            low,
-            high,
-            value=board.PLAIN,
-            step=0.01,
-            label="Requested log-density, as a quantile q (0.5: the plain model)",
-            elem_id=name,
-            buttons=[],
-        )
-        gradio.HTML(ENDS)
+    slider = gradio.Slider(
+        low,
+        high,
+        value=board.PLAIN,
+        step=0.01,
+        label="Requested log-density, as a quantile q (0.5: the plain model)",
+        elem_id=name,
+        buttons=[],
+    )
+    gradio.HTML(ENDS, elem_classes="dg-under")
     return slider
 
 
