@@ -1,4 +1,4 @@
-"""``densityguide play`` in a real browser: the dial turns, log p follows, no other address is asked."""
+"""``densityguide play`` in a browser: the dial turns, log p follows, no other site is asked."""
 
 import json
 import os

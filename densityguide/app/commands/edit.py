@@ -214,6 +214,7 @@ def _write(
         )
     files["edit.npz"] = lambda path: folder.write_npz(path, arrays)
     files["report.json"] = lambda path: folder.write_json(path, report)
+    report["files"] = list(files)
     return folder.write(out, files)
 
 

@@ -67,7 +67,7 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
     rows = [summary.row(flow, *one) for one in each]
     report = _report(loaded, settings, dial, values, rows, outs, sizes)
     arrays = _arrays(settings, dial, values, outs, images)
-    drawings = _drawings(request, loaded, dial, report, outs, images)
+    files = _drawings(request, loaded, dial, report, outs, images)
 
     def write_report(path: Path) -> None:
         seconds["write"] = time.perf_counter() - clock
@@ -76,14 +76,10 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
         report["compilation_cache"] = compiled.cache
         folder.write_json(path, summary.plain(report))
 
-    paths = folder.write(
-        out,
-        drawings
-        | {
-            "samples.npz": lambda path: folder.write_npz(path, arrays),
-            "report.json": write_report,
-        },
-    )
+    files["samples.npz"] = lambda path: folder.write_npz(path, arrays)
+    files["report.json"] = write_report
+    report["files"] = list(files)
+    paths = folder.write(out, files)
     return Results(summary.plain(report), paths)
 
 
