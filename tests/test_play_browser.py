@@ -19,7 +19,7 @@ pytestmark = [
         not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: Debian has them"
     ),
 ]
-PATIENCE = 240  # seconds: a busy machine compiles slowly
+PATIENCE = 500  # seconds: a busy machine compiles slowly
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,9 @@ def test_your_own_picture(page, tmp_path):
     chosen.send_keys(str(tmp_path / "mine.png"))
     wait(page, lambda: measured(page, "dg-own", 2))
     wait(page, lambda: "of the model's own" in text(page, "dg-own-line"))
-    before, after = sources(page, "dg-own")
-    assert before == after  # the plain model
+    assert len(sources(page, "dg-own")) == 2
     assert "30 x 20 pixels" in text(page, "dg-own-line")
+    assert "of which the solver alone" in text(page, "dg-own-line")
     page.find_element("css selector", "#dg-file button[aria-label='Clear']").click()
     wait(page, lambda: "Choose a picture" in text(page, "dg-own-line"))
     chosen = page.find_element("css selector", "#dg-file input[type=file]")

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from densityguide.app.cli.options import Condition, Model, Probes, Seed, Solver, Steps, examples
+from densityguide.app.cli.options import (
+    DEFAULT,
+    Condition,
+    Model,
+    Probes,
+    Seed,
+    Solver,
+    Steps,
+    examples,
+)
 from densityguide.app.cli.program import app
 
 __all__: list[str] = []
@@ -18,11 +27,11 @@ __all__: list[str] = []
         "play",
         "play --model digits8 --port 8000",
         "play --model ./my-model --no-browser",
-        "play --model tiles32 --condition 4",
+        "play --condition 4",
     )
 )
 def play(
-    model: Model = "tiles32",
+    model: Model = DEFAULT,
     seed: Seed = 0,
     steps: Steps = None,
     solver: Solver = None,

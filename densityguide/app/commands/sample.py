@@ -40,7 +40,8 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
     requests.check(request)
     folder.check(out)
     loaded = source.load(request.model, request.condition)
-    flow, values = loaded.flow, dial.asked(loaded.flow)
+    flow, dial = loaded.flow, dial.fitted(loaded.flow)
+    values = dial.asked(flow)
     settings = requests.settings(
         request, loaded, count=default_count(loaded), guidance=dial.guidance(values[0])
     )
