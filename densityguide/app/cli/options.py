@@ -101,7 +101,7 @@ FramesOf = Annotated[
 ]
 Latents = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Latents; every row uses the same. [default: 8; worlds 128]"),
+    typer.Option(metavar="N", help="Latents; every column uses the same. [default: 6; worlds 128]"),
 ]
 Count = Annotated[
     int | None, typer.Option(metavar="N", help="The first N samples only. [default: all]")

@@ -53,7 +53,7 @@ def play(
         ),
     ] = False,
 ) -> None:
-    """Turn the dial live in a browser, on models or on your own picture."""
+    """Turn the dial live in a browser, also on your own picture."""
     from densityguide.app.play.serve import run
     from densityguide.app.requests import Request
 

@@ -26,7 +26,7 @@ from densityguide.steer import sample as sampling
 
 __all__ = ["compile_row", "default_count", "draw_row", "run"]
 
-COUNT, CLOUD = 8, 128  # pictures, points
+COUNT, CLOUD = 6, 128  # pictures, points
 PICTURES = 64  # decoded at a time
 
 
