@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from densityguide.app.commands.tables import number
 from densityguide.app.play import board, given, look
 from densityguide.app.play.board import Board, Measured, Turn
@@ -116,7 +118,7 @@ def edit(
     yield pair, look.line(f"{_told(picture, found)} {usual[:1].upper()}{usual[1:]}.")
 
 
-def _pair(known: Board, picture: Given, after: object, q: float, found: Evidence | None) -> str:
+def _pair(known: Board, picture: Given, after: np.ndarray, q: float, found: Evidence | None) -> str:
     levels = known.loaded.levels
     before = look.caption(None if found is None else found.before)
     then = look.caption(None if found is None else found.after)
