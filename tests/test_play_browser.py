@@ -70,6 +70,7 @@ def browser():
 def page(browser, address):
     """The page, open; at the end: no error was logged, and no other address was asked."""
     width(browser, 1400)
+    browser.get("about:blank")  # leaving a page in the middle of an answer is logged as an error
     browser.get_log("browser"), browser.get_log("performance")
     browser.get(address)
     wait(browser, lambda: len(captions(browser, "dg-pictures")) == 4)
