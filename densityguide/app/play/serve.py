@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -63,7 +64,11 @@ def run(
         enable_monitoring=False,
     )
     say(f"http://{HERE}:{port} (Ctrl-C ends it)")
-    made.block_thread()
+    try:
+        # Not gradio's own wait, which takes Ctrl-C for an orderly end: see `cli.program`.
+        threading.Event().wait()
+    finally:
+        made.close(verbose=False)
 
 
 def _opened(request: Request, name: str) -> Board:
