@@ -94,9 +94,13 @@ def present(value: T | None) -> T:
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The value as NumPy if it is known before tracing, else None."""
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
-    return None if traced else np.asarray(value)
+    """The value as NumPy if it is known before tracing, else None; ValueError for what is known to
+    be no number, a text say."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
+        return None
+    known = np.asarray(value)
+    require(known.dtype.kind not in "OSU", f"expected a number, got {value!r:.80}: pass a float")
+    return known
 
 
 def number(value: Any, name: str) -> Array:

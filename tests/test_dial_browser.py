@@ -170,6 +170,25 @@ def test_it_fits_its_width(page, pixels, columns):
     assert max(captions) <= 0  # nothing is cut off
 
 
+def test_no_number_touches_a_dot(browser, tmp_path):
+    log_p = 21000.0 + 9000.0 * np.linspace(0.0, 1.0, 11)[:, None] ** 0.5 * np.ones((1, 8))
+    made = plotting.dial(
+        np.repeat(IMAGES[:1], 11, 0), np.linspace(0.02, 0.98, 11).tolist(), log_p, 0.0 * log_p
+    )
+    width(browser, 400)
+    browser.get(made.save(tmp_path / "many.html").as_uri())
+    wait(browser, "return document.querySelector('.nats').textContent !== ''")
+    script = """return [...document.querySelectorAll(arguments[0])].map((one) => {
+        const box = one.getBoundingClientRect();
+        return [box.left, box.top, box.right, box.bottom]; })"""
+    texts = browser.execute_script(script, ".curve text")
+    dots = browser.execute_script(script, ".curve .dot")
+    assert len(dots) == 11
+    for left, top, right, bottom in texts:
+        for west, north, east, south in dots:
+            assert west >= right or east <= left or north >= bottom - 2 or south <= top + 2
+
+
 def test_failures_are_marked(page):
     from selenium.webdriver.common.keys import Keys
 

@@ -107,6 +107,28 @@ def test_the_curve_rises_with_the_mean():
     )
 
 
+@pytest.mark.parametrize("rising", [True, False])
+def test_numbers_at_the_ends_stand_where_the_curve_does_not_go(rising):
+    """On a phone the second of many dots is nearer than the number is wide."""
+    from densityguide.plotting import dial_curve
+
+    values = [100.0 * n**1.5 for n in range(11)]
+    heights = dial_curve.heights(values if rising else values[::-1])
+    places = [
+        {"label": f"q {n}", "x": 10.0 * n, "y": y, "value": f"{n},000", "mean": ""}
+        for n, y in enumerate(heights)
+    ]
+    drawn = dial_curve.svg(places, None)
+    texts = re.findall(r'<text x="([\d.]+)%" y="([\d.]+)"', drawn)
+    for (x, baseline), near in zip(texts, ((0, 1), (10, 9)), strict=True):
+        own, other = (places[n] for n in near)
+        assert float(x) == own["x"]
+        up = float(baseline) < own["y"]
+        assert up == (other["y"] > own["y"])
+        assert abs(float(baseline) - own["y"]) < 18
+        assert 10 < float(baseline) < dial_curve.FLOOR
+
+
 def test_the_page_asks_nothing_of_any_other_place():
     page = made()[1]
     bare = SPRITE.sub("", page.html)

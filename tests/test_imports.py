@@ -40,6 +40,7 @@ DOORS = {
     "sklearn": {"data"},
     "safetensors": {"models", "training"},
     "typer": {"app"},
+    "gradio": {"app"},
     "grain": {"data"},
     "rich": {"app", "display"},
     "filelock": {"disk"},
@@ -195,7 +196,7 @@ def test_import_is_light_and_starts_no_backend():
     code = (
         "import sys, densityguide, jax._src.xla_bridge as bridge\n"
         "heavy = {'torch', 'matplotlib', 'orbax', 'sklearn', 'fontTools', 'typer', 'PIL'}\n"
-        "heavy |= {'grain', 'ray'}\n"
+        "heavy |= {'gradio', 'grain', 'ray'}\n"
         "print(sorted(heavy & set(sys.modules)), bridge._backends)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

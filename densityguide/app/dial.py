@@ -15,9 +15,10 @@ from densityguide.flow.flow import Flow
 from densityguide.steer import rules
 from densityguide.steer.guidance import Guidance
 
-__all__ = ["QUANTILES", "Dial", "parse", "quantiles", "short", "spaced"]
+__all__ = ["Dial", "parse", "quantiles", "short", "spaced", "usual"]
 
-QUANTILES = ("0.3,0.4,0.5,0.6,0.7",)
+WIDE = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
+FEW = (0.3, 0.4, 0.5, 0.6, 0.7)  # up to 256 dimensions, where guidance goes too far sooner
 FRAMES = 1000
 PLAIN = {"q": 0.5, "budget": 0.0}  # what asks for nothing
 GUIDANCE: dict[str, Callable[[Any], Guidance]] = {
@@ -30,8 +31,9 @@ GUIDANCE: dict[str, Callable[[Any], Guidance]] = {
 @dataclass(frozen=True)
 class Dial:
     """``kind`` of `GUIDANCE` at each of ``values``, in bits/dim where ``bits`` says so and else in
-    nats (quantiles have no unit); ``land``: search until the encoded log p is the target;
-    ``frames``: that many values, evenly from the smallest to the largest."""
+    nats (quantiles have no unit); without values at the usual ones of the model, see `fitted`;
+    ``land``: search until the encoded log p is the target; ``frames``: that many values, evenly
+    from the smallest to the largest."""
 
     kind: str
     values: tuple[float, ...]
@@ -48,6 +50,13 @@ class Dial:
     def name(self) -> str:
         """The key of rows and arrays."""
         return self.kind if self.kind == "q" else f"{self.kind}_nats"
+
+    def fitted(self, flow: Flow) -> Dial:
+        """With values: where none were given, the usual ones of this flow."""
+        if self.values:
+            return self
+        values = usual(flow)
+        return replace(self, values=values, bits=(False,) * len(values))
 
     def asked(self, flow: Flow) -> tuple[float, ...]:
         """The values as guidance takes them; ValueError for bits/dim of data without a scale."""
@@ -89,6 +98,16 @@ class Dial:
         values = ",".join(f"{v!r}{unit}" for v, unit in zip(self.values, units, strict=True))
         frames = "" if self.frames is None else f" --frames {self.frames}"
         return f"--{self.kind} {values}{' --land' if self.land else ''}{frames}"
+
+
+def usual(flow: Flow) -> tuple[float, ...]:
+    """Quantiles wide enough to be seen, as far as the flow's own log p was seen to rise with q."""
+    values = FEW if flow.is_small else WIDE
+    calibration = flow.calibration
+    if calibration is None or calibration.dial is None:
+        return values
+    low, high = np.asarray(calibration.dial, np.float64).round(6).tolist()
+    return tuple(sorted({min(max(value, low), high) for value in values}))
 
 
 def short(q: float) -> str:
@@ -138,7 +157,11 @@ def parse(
     """The dial as typed; ValueError, one line, for options that make none."""
     made = replace(_parse(q, target, budget, land), frames=frames)
     check_range("--frames", frames, 2, FRAMES)
-    if frames is not None and len(set(zip(made.values, made.bits, strict=True))) < 2:
+    if (
+        frames is not None
+        and made.values
+        and len(set(zip(made.values, made.bits, strict=True))) < 2
+    ):
         raise ValueError(
             f"--frames runs from the smallest to the largest --{made.kind}, got one value: give "
             "two, separated by a comma"
@@ -162,5 +185,5 @@ def _parse(
         if texts:
             pairs = [amount(f"--{kind}", text) for text in ",".join(texts).split(",")]
             return Dial(kind, tuple(v for v, _ in pairs), tuple(b for _, b in pairs), land)
-    values = quantiles(q or QUANTILES)
+    values = quantiles(q) if q else ()
     return Dial("q", values, (False,) * len(values))

@@ -125,9 +125,23 @@ def _remove(folders: list[Path]) -> None:
             folder.rmdir()
 
 
+def _earlier(folder: Path) -> set[str]:
+    """What an earlier run says that it wrote here."""
+    if not _ours(folder):
+        return set()
+    told = json.loads((folder / REPORT).read_text("utf-8")).get("files")
+    names = told if isinstance(told, list) else []
+    return {name for name in names if isinstance(name, str) and Path(name).name == name}
+
+
 def write(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> list[Path]:
     """Write all the files or none, and return their paths. ``files`` maps a name to a function that
-    writes the given path."""
+    writes the given path.
+
+    Where a report is among them it replaces an earlier one, and whatever that lists as its
+    ``files`` and this run does not write is removed: it would be taken for a part of the new run.
+    """
+    stale = _earlier(folder) - set(files) if REPORT in files else set()
     with _missing_folders(folder, keep=True):
         try:
             with atomic.place(folder, *files) as hidden:
@@ -135,6 +149,9 @@ def write(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> list[P
                     save(hidden / name)
         except OSError as error:
             raise _refused(folder, error) from None
+    for name in stale:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
     return [folder / name for name in files]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 __all__ = ["heights", "svg"]
 
 TOP, BOTTOM, FLOOR = 38.0, 88.0, 108.0  # pixels: the largest mean, the smallest, the slider
+ABOVE, BELOW = -10.0, 17.0  # from a dot to the baseline of its number
 MARGIN = 15.0  # percent of the way, near whose ends a text leans inwards
 
 
@@ -32,6 +33,13 @@ def heights(means: Sequence[float]) -> list[float | None]:
 def _text(x: float, y: float, words: str) -> str:
     anchor = "start" if x < MARGIN else "end" if x > 100.0 - MARGIN else "middle"
     return f'<text x="{x}%" y="{y}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _number(end: dict[str, Any], neighbour: dict[str, Any]) -> str:
+    """The value at an end of the curve, on the side where its neighbour is not: with many places
+    that one is nearer than the number is wide."""
+    away = BELOW if neighbour["y"] < end["y"] else ABOVE
+    return _text(end["x"], end["y"] + away, end["value"])
 
 
 def _ways(places: Sequence[dict[str, Any]]) -> list[str]:
@@ -52,8 +60,8 @@ def svg(places: Sequence[dict[str, Any]], plain: int | None) -> str:
         parts.append(_text(x, 12.0, "the plain model"))
     parts += _ways(places)
     # The ends of the scale, as numbers; a lone one stands in the line above already.
-    ends = known[:: len(known) - 1] if len(known) > 1 else []
-    parts += [_text(end["x"], end["y"] - 10.0, end["value"]) for end in ends]
+    if len(known) > 1:
+        parts += [_number(*known[:2]), _number(*known[:-3:-1])]
     parts += [f'<circle class="dot" cx="{p["x"]}%" cy="{p["y"]}" r="3"/>' for p in known]
     parts.append(f'<line id="cursor" y2="{FLOOR}"/><circle id="marker" r="6" visibility="hidden"/>')
     first, last = places[0], places[-1]

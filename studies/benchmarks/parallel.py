@@ -25,7 +25,7 @@ from upath import UPath
 
 from densityguide import parallel
 from densityguide.app.jobs import Output, Sampling, Solve, sampling
-from densityguide.app.jobs.run import _computed
+from densityguide.app.jobs.run import computed
 from densityguide.app.jobs.shards import Plan
 from studies.benchmarks import report
 
@@ -85,7 +85,7 @@ class Timed:
         output = self.job.output
         plan = Plan(UPath(folder), self.work.samples, output.shard, output.format)
         first = jax.local_devices()[:1]
-        for shard, found in _computed(self.work, self.job, [plan.shard(0)], devices=first):
+        for shard, found in computed(self.work, self.job, [plan.shard(0)], devices=first):
             plan.write(shard, self.work.finish(found))
 
 

@@ -141,3 +141,18 @@ def test_misuse_is_one_line(run, options, message, tmp_path):
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (tmp_path / "samples").exists()
+
+
+def test_the_usual_dial_is_as_wide_as_log_p_rises():
+    small, large = (source.load(name).flow for name in ("digits8", "tiles32"))
+    for flow, values in ((small, dial.FEW), (large, dial.WIDE)):
+        bare = flow.replace(calibration=None)
+        assert dial.parse().fitted(bare).values == values
+        told = [flow.calibration._replace(dial=np.asarray(ends)) for ends in ((0.05, 0.65), (0, 1))]
+        near, far = (dial.usual(flow.replace(calibration=one)) for one in told)
+        assert (near[-1], far) == (0.65, values)
+        assert near[0] == max(values[0], 0.05)
+        assert set(near[1:-1]) <= set(values)
+    assert dial.parse(["0.4"]).fitted(large).values == (0.4,)
+    frames = dial.parse(frames=5).fitted(large).asked(large)
+    assert len(frames) == 5

@@ -19,6 +19,7 @@ COMMANDS = (
     "models",
     "sample",
     "density",
+    "play",
     "show",
     "align",
     "verify",

@@ -10,6 +10,7 @@ from PIL import Image
 
 from densityguide.app import source, summary
 from densityguide.app.commands import blocks, sample
+from densityguide.disk import folders
 
 QUICK = ("sample", "--model", "world:mixture", "--count", "8", "--q", "0.4,0.5")  # one compile
 
@@ -35,6 +36,7 @@ def test_files_and_table(run, tmp_path):
     )
     assert not (folder / "dial.html").exists()  # of pictures only
     assert set(report["seconds"]) == {"load", "trace", "compile", "run", "write", "total"}
+    assert sorted(report["files"]) == names
 
 
 def test_same_bytes_twice_and_other_seed(run, tmp_path):
@@ -45,6 +47,30 @@ def test_same_bytes_twice_and_other_seed(run, tmp_path):
     assert file.read_bytes() == first
     run(*QUICK, "--seed", "1")
     assert file.read_bytes() != first
+
+
+def test_nothing_of_an_earlier_run_is_left(tmp_path):
+    """What the report lists goes with it; files of others stay, whatever the report says."""
+    folder = tmp_path / "samples"
+
+    def write(**texts):
+        names = {f"{name}.txt": text for name, text in texts.items()}
+        files = {
+            name: lambda path, text=text: path.write_text(text) for name, text in names.items()
+        }
+        report = {"program": folders.MARK, "files": [*files, "report.json", "..", "../a", 7]}
+        files["report.json"] = lambda path: folders.write_json(path, report)
+        folders.write(folder, files)
+        return sorted(path.name for path in folder.iterdir())
+
+    assert write(a="1", b="2") == ["a.txt", "b.txt", "report.json"]
+    (folder / "notes.txt").write_text("mine")
+    (tmp_path / "a").write_text("elsewhere")
+    assert write(b="3", c="4") == ["b.txt", "c.txt", "notes.txt", "report.json"]
+    assert (folder / "b.txt").read_text() == "3"
+    assert (tmp_path / "a").read_text() == "elsewhere"
+    (folder / "report.json").write_text('{"program": "densityguide", "files": 5}')
+    assert "c.txt" in write(b="5")
 
 
 def test_json(run):

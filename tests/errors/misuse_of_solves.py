@@ -35,7 +35,7 @@ MISUSES = {
     # knots
     "knots-shape": (lambda: dg.knots([0.0, 1.0], [1.0]), r"one shape \[n >= 2\]"),
     "knots-order": (lambda: dg.knots([1.0, 0.0], [1.0, 2.0]), "strictly rising times"),
-    "knots-number": (lambda: dg.knots("ab", [1.0, 2.0]), "times must be a real number"),
+    "knots-number": (lambda: dg.knots("ab", [1.0, 2.0]), "expected a number, got .ab."),
     # guidance
     "q": (lambda: dg.quantile(1.5), r"q must lie in \(0, 1\)"),
     "q-end": (lambda: dg.quantile(0.0), r"q must lie in \(0, 1\)"),

@@ -22,6 +22,11 @@ def track(flow, key, **options):
 
 
 MISUSES = {
+    "a quantile as text": (lambda: dg.quantile("0.7"), "expected a number, got '0.7'"),
+    "a target as text": (lambda: dg.target("high"), "expected a number, got 'high'"),
+    "no target": (lambda: dg.target(None), "expected a number, got None"),
+    "a landing on text": (lambda: dg.land(world(), x(), "high"), "expected a number, got 'high'"),
+    "a rescaling by text": (lambda: dg.rescale(world(), x(), "0.7"), "expected a number"),
     # one sample of the flow's shape
     "batch": (lambda: dg.sample(world(), jnp.ones((5, 2))), "use jax.vmap for a batch"),
     "shape": (lambda: dg.log_density(world(), jnp.ones(3)), r"shape \(2,\), got \(3,\)"),

@@ -24,6 +24,7 @@ from densityguide.app.cli import (  # noqa: F401  (they add their commands)
     gather,
     jobs,
     measure,
+    play,
     show,
     train,
 )
@@ -38,6 +39,7 @@ ORDER = (
     "density",
     "edit",
     "between",
+    "play",
     "show",
     "align",
     "verify",

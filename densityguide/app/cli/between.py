@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from densityguide.app.cli.options import (
+    DEFAULT,
     Array,
     Condition,
     Json,
@@ -40,7 +41,7 @@ def between(
             show_default=False,
         ),
     ],
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     array: Array = None,
     log_snr: Annotated[
         float,

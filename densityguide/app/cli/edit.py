@@ -9,6 +9,7 @@ import typer
 
 from densityguide.app.cli import places
 from densityguide.app.cli.options import (
+    DEFAULT,
     Array,
     Condition,
     Json,
@@ -27,9 +28,9 @@ __all__: list[str] = []
 
 @app.command(
     epilog=examples(
-        "edit photo.png --model tiles32",
-        "edit a.jpg b.png --model tiles32 --q 0.3,0.7 --out mine",
-        "edit photo.png --model tiles32 --condition 4 --depth -2",
+        "edit photo.png",
+        "edit a.jpg b.png --q 0.3,0.7 --out mine",
+        "edit photo.png --condition 4 --depth -2",
         "edit samples/samples.npz --array x --own 0",
         "edit points.npy --model world:mixture --json",
     )
@@ -45,7 +46,7 @@ def edit(
             show_default=False,
         ),
     ],
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     q: Quantiles = None,
     depth: Annotated[
         float | None,
@@ -85,7 +86,7 @@ def edit(
     from densityguide.app.requests import Request
 
     request = Request(model, None, seed, steps, solver, condition, probes)
-    way = Way(dial.quantiles(q or dial.QUANTILES), depth, own)
+    way = Way(dial.quantiles(q) if q else (), depth, own)
     with bar("editing", first="compiling") as progress:
         results = run(request, inputs, array, way, out, progress)
     tell(as_json, show, *results)

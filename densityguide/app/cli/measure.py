@@ -9,6 +9,7 @@ import typer
 
 from densityguide.app.cli import places
 from densityguide.app.cli.options import (
+    DEFAULT,
     NOTHING,
     Array,
     Budgets,
@@ -49,14 +50,14 @@ def models(as_json: Json = False) -> None:
         "sample --model digits8 --q 0.35,0.5,0.65 --count 4",
         "sample --model digits8 --target 30,60,90 --land",
         "sample --budget -500,0,500",
-        "sample --model tiles32 --q 0.02,0.98 --frames 9",
+        "sample --q 0.02,0.98 --frames 9",
         "sample --model world:mixture --json",
         "sample --q 0.5 --seed 7 --solver tsit5 --steps 30 --out seven",
         "sample --model diffusers:ddpm-cifar10-32 --count 4",
     )
 )
 def sample(
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     q: Quantiles = None,
     target: Targets = None,
     budget: Budgets = None,
@@ -114,7 +115,7 @@ def density(
             show_default=False,
         ),
     ],
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     array: Array = None,
     count: Count = None,
     draws: Draws = 4,
@@ -149,7 +150,7 @@ def density(
     )
 )
 def align(
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     direction: Annotated[
         list[str] | None,
         typer.Option(
@@ -190,7 +191,7 @@ def align(
     )
 )
 def verify(
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     data: Annotated[
         list[Path] | None,
         typer.Option(
@@ -231,7 +232,7 @@ def verify(
     )
 )
 def cost(
-    model: Model = "emoji32",
+    model: Model = DEFAULT,
     q: Quantiles = None,
     count: Latents = None,
     steps: Steps = None,
@@ -248,5 +249,5 @@ def cost(
 
     request = Request(model, count, 0, steps, solver, condition, probes)
     with bar("timing", first="timing"):
-        report = run(request, tuple(q or dial.QUANTILES))
+        report = run(request, dial.quantiles(q) if q else ())
     tell(as_json, show, report)

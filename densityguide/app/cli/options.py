@@ -10,6 +10,7 @@ import typer
 from densityguide.app.cli import places
 
 __all__ = [
+    "DEFAULT",
     "NOTHING",
     "SHIPPED",
     "Array",
@@ -47,6 +48,7 @@ SHIPPED: tuple[str, ...] = (
     "digits8-flow",
 )
 SHIPPED += ("spiral2d", "tiles32")
+DEFAULT = "tiles32"  # of every command, so that `density` fits what `sample` drew
 NOTHING = 1  # the exit status where nothing at all could be measured
 
 Model = Annotated[
@@ -63,8 +65,9 @@ Quantiles = Annotated[
     typer.Option(
         "--q",
         metavar="Q,Q,..",
-        help="Quantiles in (0, 1), by commas or repeated; larger is smoother. "
-        "[default: 0.3,0.4,0.5,0.6,0.7]",
+        help="Quantiles in (0, 1), by commas or repeated; larger is smoother. [default: "
+        "0.02,0.1,0.3,0.5,0.7,0.9,0.98, up to 256 dimensions 0.3,0.4,0.5,0.6,0.7; of these what "
+        "lies where the model's log p rises with q, as far as that was measured]",
     ),
 ]
 Targets = Annotated[
@@ -98,7 +101,7 @@ FramesOf = Annotated[
 ]
 Latents = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Latents; every row uses the same. [default: 8; worlds 128]"),
+    typer.Option(metavar="N", help="Latents; every column uses the same. [default: 6; worlds 128]"),
 ]
 Count = Annotated[
     int | None, typer.Option(metavar="N", help="The first N samples only. [default: all]")

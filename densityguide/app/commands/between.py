@@ -183,6 +183,7 @@ def _write(
         files["strip.png"] = lambda path: imprint.save(
             page, path, made_by, {"model": loaded.name, **report["settings"]}, report["frames"]
         )
+    report["files"] = list(files)
     return folder.write(out, files)
 
 

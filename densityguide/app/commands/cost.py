@@ -16,11 +16,12 @@ from densityguide.verify.cost import cost
 __all__ = ["run", "show"]
 
 
-def run(request: Request, texts: tuple[str, ...]) -> dict[str, Any]:
-    """The report; ValueError or FileNotFoundError, one line, for what ``sample`` would refuse."""
+def run(request: Request, quantiles: tuple[float, ...] = ()) -> dict[str, Any]:
+    """The report, by default for the model's usual quantiles; ValueError or FileNotFoundError, one
+    line, for what ``sample`` would refuse."""
     requests.check(request)
-    quantiles = dial.quantiles(texts)
     loaded = source.load(request.model, request.condition)
+    quantiles = quantiles or dial.usual(loaded.flow)
     first = guidance.quantile(quantiles[0])
     settings = requests.settings(request, loaded, count=default_count(loaded), guidance=first)
     block = blocks.block_of(settings.count)

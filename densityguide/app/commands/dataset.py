@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from densityguide import data
-from densityguide.app.commands.extras import needs_train
+from densityguide.app.commands.extras import needs
 from densityguide.app.names import shown
 from densityguide.disk import folders as folder
 
@@ -26,7 +26,7 @@ def build(
     """Write ``out`` and print count, shape, levels, checksum and licence. ``name`` is one of
     ``data.NAMES``, an npz file or a folder of pictures, which are cut to ``shape``."""
     folder.check_file(out, ours=folder.holds("train", "heldout", "checksum"))
-    with needs_train(f"the data set {name}"):
+    with needs("train", f"the data set {name}"):
         built = data.load(name, font, shape, memory=math.inf)
     parts = {
         "train": built.train[:],

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from densityguide.app import imprint, requests, source, summary
+from densityguide.app import dial, imprint, requests, source, summary
 from densityguide.app.commands import blocks, cut, edit_report, inputs, own
 from densityguide.app.commands.blocks import Compiled, Tick
 from densityguide.app.commands.inputs import Inputs
@@ -35,8 +35,8 @@ LOST = 0.02  # of a sample's own size: a round trip that ends farther off is non
 
 
 class Way(NamedTuple):
-    """Where to go on the dial, from which log-SNR (None is the noise end), and how many own samples
-    of the model to compare with."""
+    """Where to go on the dial (without a place: the usual ones of the model), from which log-SNR
+    (None is the noise end), and how many own samples of the model to compare with."""
 
     q: tuple[float, ...]
     depth: float | None
@@ -62,6 +62,7 @@ def run(
         raise ValueError("--own must be 2 or more (one has no spread), or 0 for none; got 1")
     folder.check(out)
     loaded = source.load(request.model, request.condition)
+    way = way._replace(q=way.q or dial.usual(loaded.flow))
     parts(loaded.flow, way.depth)  # refuses a depth that is none, before anything is compiled
     given = cut.open_any(paths, array, loaded)
     if given.count > MOST:
@@ -214,6 +215,7 @@ def _write(
         )
     files["edit.npz"] = lambda path: folder.write_npz(path, arrays)
     files["report.json"] = lambda path: folder.write_json(path, report)
+    report["files"] = list(files)
     return folder.write(out, files)
 
 

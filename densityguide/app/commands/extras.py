@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["needs_train"]
+__all__ = ["needs"]
 
-TRAIN = frozenset({"orbax", "fontTools", "sklearn", "grain"})
+PACKAGES = {
+    "train": frozenset({"orbax", "fontTools", "sklearn", "grain"}),
+    "play": frozenset({"gradio"}),
+}
 
 
 @contextmanager
-def needs_train(what: str) -> Iterator[None]:
-    """Turn a missing package of the extra ``train`` into a ValueError that says what to install."""
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Turn a missing package of this extra into a ValueError that says what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in TRAIN:
+        if package not in PACKAGES[extra]:
             raise
         raise ValueError(
-            f"{what} needs the package {package}, which is not installed: "
-            'run pip install -e ".[train]" in a checkout, or pip install "densityguide[train]"'
+            f"{what} needs the package {package}, which is not installed: run "
+            f'pip install -e ".[{extra}]" in a checkout, or pip install "densityguide[{extra}]"'
         ) from None

@@ -26,7 +26,7 @@ from densityguide.steer import sample as sampling
 
 __all__ = ["compile_row", "default_count", "draw_row", "run"]
 
-COUNT, CLOUD = 8, 128  # pictures, points
+COUNT, CLOUD = 6, 128  # pictures, points
 PICTURES = 64  # decoded at a time
 
 
@@ -40,7 +40,8 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
     requests.check(request)
     folder.check(out)
     loaded = source.load(request.model, request.condition)
-    flow, values = loaded.flow, dial.asked(loaded.flow)
+    flow, dial = loaded.flow, dial.fitted(loaded.flow)
+    values = dial.asked(flow)
     settings = requests.settings(
         request, loaded, count=default_count(loaded), guidance=dial.guidance(values[0])
     )
@@ -67,7 +68,7 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
     rows = [summary.row(flow, *one) for one in each]
     report = _report(loaded, settings, dial, values, rows, outs, sizes)
     arrays = _arrays(settings, dial, values, outs, images)
-    drawings = _drawings(request, loaded, dial, report, outs, images)
+    files = _drawings(request, loaded, dial, report, outs, images)
 
     def write_report(path: Path) -> None:
         seconds["write"] = time.perf_counter() - clock
@@ -76,14 +77,10 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
         report["compilation_cache"] = compiled.cache
         folder.write_json(path, summary.plain(report))
 
-    paths = folder.write(
-        out,
-        drawings
-        | {
-            "samples.npz": lambda path: folder.write_npz(path, arrays),
-            "report.json": write_report,
-        },
-    )
+    files["samples.npz"] = lambda path: folder.write_npz(path, arrays)
+    files["report.json"] = write_report
+    report["files"] = list(files)
+    paths = folder.write(out, files)
     return Results(summary.plain(report), paths)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from densityguide.app.commands.endings import ended
-from densityguide.app.commands.extras import needs_train
+from densityguide.app.commands.extras import needs
 from densityguide.app.names import shown
 from densityguide.disk import folders as folder
 from densityguide.disk.interrupts import Preempted, interruptible
@@ -40,7 +40,7 @@ def _is_model(path: Path) -> bool:
 def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None) -> int:
     """Train or resume; returns the exit status. ValueError or FileNotFoundError for a bad
     configuration or folder, KeyboardInterrupt once Ctrl-C has saved."""
-    with needs_train("training"):
+    with needs("train", "training"):
         from densityguide import training
 
         settings = training.read(config)
@@ -53,7 +53,7 @@ def train(config: Path, out: Path | None, font: Path | None, stop_at: int | None
 
 def train_tables(values: dict[str, Any], out: Path) -> None:
     """Train with these settings; Preempted or KeyboardInterrupt once a signal has saved."""
-    with needs_train("training"):
+    with needs("train", "training"):
         from densityguide import training
 
         _train(training.from_dict(values), out, None, None)
@@ -77,7 +77,7 @@ def _train(settings: Any, out: Path, font: Path | None, stop_at: int | None) -> 
 def export(run: Path, out: Path, storage: str, samples: int, font: Path | None) -> int:
     """Write a model folder; returns the exit status. ValueError or FileNotFoundError for a bad run
     or folder."""
-    with needs_train("export"):
+    with needs("train", "export"):
         if storage not in ("float16", "float32"):
             raise ValueError(f"--storage must be float16 or float32, got {storage!r}")
         if samples < 0:
