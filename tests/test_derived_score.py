@@ -84,6 +84,7 @@ def test_a_flow_without_a_score_gets_one():
         np.testing.assert_allclose(found(own, t), -x * np.exp(-2 * t), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_are_traced_and_replaced():
     def velocity(params, x, t):
         return params * x

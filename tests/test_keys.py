@@ -135,6 +135,7 @@ VERBS = {
     "divergence": lambda: dg.divergence(jnp.sin, X, PROBES, KEY),
     "verify": lambda: dg.verify(bare(), KEY, count=2),
 }
+DEAR = ("edit",)
 
 
 def faults(seen):
@@ -149,7 +150,10 @@ def faults(seen):
     return found
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name for name in VERBS],
+)
 def test_no_key_serves_two_purposes(uses, name):
     jax.block_until_ready(VERBS[name]())
     jax.effects_barrier()

@@ -112,6 +112,7 @@ def test_misuse_ends_in_one_line(given, call, words):
         call(*given)
 
 
+@pytest.mark.slow
 def test_the_steps_are_enough_for_every_sample_and_no_more(worlds):
     """Between the smallest and the largest bar at 16 steps: some samples have it, and 16 will not
     do."""
@@ -122,6 +123,7 @@ def test_the_steps_are_enough_for_every_sample_and_no_more(worlds):
     assert dg.steps_for(flow, key, 1.01 * total.max()) <= 16
 
 
+@pytest.mark.slow
 def test_probes_count_and_the_solvers_share_is_apart(worlds):
     """Two probes leave what no number of steps takes away."""
     flow, key = worlds("mixture12", "vp", (-6.0, 4.0)), jax.random.key(6)

@@ -16,6 +16,7 @@ def points(tmp_path):
 WORLD = ("--model", "world:mixture")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unoptimised")
 def test_steps_are_as_many_as_it_takes(run, points):
     steps = []

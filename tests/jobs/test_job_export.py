@@ -35,7 +35,7 @@ ALWAYS = ("sample", "alignment")
 def test_step_exports(name):
     """As `parallel` runs it, a block at a time; the weights are arguments, not constants."""
     job = JOBS[name]
-    work = PREPARE[type(job)](job)
+    work = PREPARE[type(job)](job, {})
     flow, key = work.shared
     leaves, tree = jax.tree.flatten(flow)
 

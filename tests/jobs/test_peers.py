@@ -21,7 +21,7 @@ PATIENCE = 1.0
 run = importlib.import_module("densityguide.app.jobs.run")  # whose name is that of the function
 
 
-def prepare(job):
+def prepare(job, known):
     """Work that costs nothing: what is tried here is who does it."""
 
     def summarise(found):
@@ -46,7 +46,7 @@ def computed(work, job, todo):
 def cheap():
     patch = pytest.MonkeyPatch()
     patch.setitem(run.PREPARE, Sampling, prepare)
-    patch.setattr(run, "_computed", computed)
+    patch.setattr(run, "computed", computed)
     yield
     patch.undo()
 
@@ -193,10 +193,10 @@ def test_a_refusal_is_everybodys_and_leaves_nothing(tmp_path, said, who):
 
 
 def test_a_fault_before_the_start_is_told_too(tmp_path, said, monkeypatch):
-    def broken(job):
+    def broken(job, known):
         if job.seed:
             raise ZeroDivisionError
-        return prepare(job)
+        return prepare(job, known)
 
     monkeypatch.setitem(run.PREPARE, Sampling, broken)
     found = together(tmp_path / "out", {}, {"job": Sampling("world:gaussian", 12, seed=1)})

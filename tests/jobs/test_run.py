@@ -295,9 +295,10 @@ def test_alignment_agrees_with_the_report(tmp_path):
             dataclasses.replace(SMALL, solve=Solve(tolerance="0.01bpd")),
             "solve.tolerance 0.01bpd is in bits/dim, which only models of integer data have",
         ),
-        (
+        pytest.param(
             dataclasses.replace(SMALL, solve=Solve(tolerance="1e-9")),
             "solve.tolerance 1e-9 is not met by 256 steps and trace exact: take a wider one",
+            marks=pytest.mark.slow,
         ),
         (Density("digits8", "emoji33"), "did you mean 'emoji32'"),
         (Density("digits8", "digits8", condition="3"), "^condition belongs to models"),
