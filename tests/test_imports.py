@@ -49,6 +49,7 @@ DOORS = {
     "torch": {"models", "flow"},
     "torchax": {"models", "flow"},
     "diffusers": {"models"},
+    "transformers": {"models"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
