@@ -61,8 +61,7 @@ def from_diffusers(
     `densityguide.classifier_free`: log p is that of the mixed flow. A network distilled from such a
     mixture (Flux with a guidance embedding) is told the scale instead.
 
-    Weights stay in the type of their file; half-precision ones are multiplied as float32, which
-    holds each of them exactly.
+    Weights are read as float32, which holds those of a half-precision file exactly.
 
     Args:
         folder: with ``model_index.json``, or of one model with ``scheduler/`` inside or beside it.

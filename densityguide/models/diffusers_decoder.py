@@ -15,7 +15,6 @@ from jax import Array
 from densityguide.checks import require
 from densityguide.models.diffusers_folder import components, read_json
 from densityguide.models.diffusers_load import engine, network
-from densityguide.models.diffusers_network import widened
 
 __all__ = ["image_decoder"]
 
@@ -49,7 +48,7 @@ def image_decoder(folder: str | os.PathLike[str]) -> Callable[[Array], np.ndarra
     @jax.jit
     def run(params: Any, latents: Array) -> Array:
         inputs = jnp.moveaxis(latents * scale + shift, -1, 1)
-        images = jnp.moveaxis(function(widened(params), (inputs,)), 1, -1)
+        images = jnp.moveaxis(function(params, (inputs,)), 1, -1)
         return jnp.clip(jnp.round(127.5 * (images + 1.0)), 0, 255)
 
     def decode(latents: Array) -> np.ndarray:

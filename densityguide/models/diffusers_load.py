@@ -60,19 +60,13 @@ def transformers() -> Any:
 
 
 def network(kind: str, folder: Path) -> Any:
-    """A module of diffusers in evaluation mode, its weights in the type that the file has."""
-    torch = engine().torch
-    check_weights(folder, WEIGHTS)
-    known = {"F16": torch.float16, "BF16": torch.bfloat16}
-    found = _types(folder)
-    given = known.get(next(iter(found)), torch.float32) if len(found) == 1 else torch.float32
-    more = {"torch_dtype": given, "low_cpu_mem_usage": False}
+    """A module of diffusers in float32, in evaluation mode."""
+    more = {"torch_dtype": engine().torch.float32, "low_cpu_mem_usage": False}
     return _load(getattr(engine().diffusers, kind), folder, WEIGHTS, more)
 
 
 def encoder(kind: str, folder: Path) -> Any:
     """A text encoder in float32, in evaluation mode."""
-    check_weights(folder, TEXT_WEIGHTS)
     more = {"dtype": engine().torch.float32}
     return _load(getattr(transformers(), kind), folder, TEXT_WEIGHTS, more)
 
@@ -84,18 +78,6 @@ def tokenizer(kind: str, folder: Path) -> Any:
     except Exception as error:  # the library raises what its files make it raise
         words = " ".join(str(error).split())[:200]
         raise ValueError(f"the tokenizer in {folder} is damaged ({words}): copy it anew") from None
-
-
-def _types(folder: Path) -> set[str]:
-    """Types of the floating tensors of all files."""
-    from safetensors import safe_open
-
-    found: set[str] = set()
-    with _one_line(folder):
-        for path in sorted(folder.glob("*.safetensors")):
-            with safe_open(path, "numpy") as file:
-                found |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-    return {name for name in found if "F" in name}
 
 
 @contextlib.contextmanager
@@ -110,6 +92,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 
 def _load(kind: Any, folder: Path, weights: str, more: dict[str, Any]) -> Any:
+    check_weights(folder, weights)
     single = folder / f"{weights}.safetensors"
     variants = sorted(folder.glob(f"{weights}.*.safetensors"))
     whole = single.is_file() or (folder / f"{single.name}.index.json").is_file()

@@ -14,7 +14,7 @@ from jax import Array
 
 from densityguide.models.diffusers_load import engine, network
 
-__all__ = ["PACKED", "Call", "function_of", "widened"]
+__all__ = ["PACKED", "Call", "function_of"]
 
 # Networks that take 2 x 2 latents as one token, and are told where it lies.
 PACKED = "FluxTransformer2DModel"
@@ -62,19 +62,8 @@ def _places(size: tuple[int, ...], words: int) -> dict[str, Array]:
     return {"img_ids": places.astype(float), "txt_ids": jnp.zeros((words, 3))}
 
 
-def widened(params: Any) -> Any:
-    """Half-precision weights as float32, which holds each of them exactly: kept small, multiplied
-    in full."""
-
-    def wide(value: Any) -> Any:
-        half = value.dtype in (jnp.float16, jnp.bfloat16)
-        return value.astype(jnp.float32) if half else value
-
-    return jax.tree.map(wide, params)
-
-
 def function_of(folder: Path, kind: str) -> tuple[Callable[..., Any], Any]:
-    """``(params, inputs) -> output`` and the weights, in the type in which they are stored."""
+    """``(params, inputs) -> output`` and the weights."""
     module = network(kind, folder)
     params, function = engine().torchax.extract_jax(module)
     # One function for all weights of an architecture, so that other weights compile nothing.
@@ -88,6 +77,6 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {}
 def _shared(kind: str, config: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @jax.jit
     def run(params: Any, inputs: dict[str, Array]) -> Array:
-        return function(widened(params), (), {**inputs, "return_dict": False})[0]
+        return function(params, (), {**inputs, "return_dict": False})[0]
 
     return _FUNCTIONS.setdefault((kind, config), run)

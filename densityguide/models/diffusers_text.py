@@ -183,8 +183,8 @@ def _say_what_is_cut(pipe: Any, *texts: str) -> None:
     """One warning for a text of which every encoder leaves a part out."""
     names = [name for name in ("tokenizer_3", "tokenizer_2", "tokenizer") if getattr(pipe, name, 0)]
     words = getattr(pipe, names[0])
-    limits = inspect.signature(pipe.encode_prompt).parameters.get("max_sequence_length")
-    limit = words.model_max_length if limits is None else limits.default
+    t5 = inspect.signature(pipe.encode_prompt).parameters.get("max_sequence_length")
+    limit = min(words.model_max_length, words.model_max_length if t5 is None else t5.default)
     for text in texts:
         length = len(words(text).input_ids)
         if length > limit:

@@ -32,7 +32,7 @@ def saved(tmp_path_factory):
 
 
 def test_the_command_line_draws_what_the_prompt_says(saved, tmp_path, capsys):
-    options = "--negative", "blur", "--scale", "2", "--q", "0.4,0.6", "--count", "1", "--steps", "4"
+    options = "--negative", "blur", "--scale", "2", "--q", "0.4,0.6", "--count", "1"
     model = "--model", f"diffusers:{saved}", "--prompt", "a cat"
     assert main(["sample", *model, *options, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
     arrays = np.load(tmp_path / "samples.npz")
@@ -74,24 +74,18 @@ def test_a_scale_of_one_is_the_prompt_alone_at_one_evaluation(saved):
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_half_precision_weights_stay_small_and_are_multiplied_in_full(saved, tmp_path, kind):
-    """The same function as that of the weights written out in float32, bit for bit."""
+def test_a_file_in_half_precision_is_the_function_of_its_float32_copy(saved, tmp_path, kind):
     half = diffusers.UNet2DConditionModel.from_pretrained(saved / "unet").to(kind)
     flows = []
-    for name, module in (("half", half), ("full", half.float())):
+    for name, dtype in (("half", kind), ("full", torch.float32)):
         folder = tmp_path / name
         shutil.copytree(saved, folder)
         (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-        module.to(kind if name == "half" else torch.float32).save_pretrained(folder / "unet")
+        half.to(dtype).save_pretrained(folder / "unet")
         flows.append(from_diffusers(folder, prompt="a cat"))
-    small, large = (jax.tree.leaves(flow.params.base.weights) for flow in flows)
-    floats = [leaf for leaf in small if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    assert {leaf.dtype for leaf in floats} == {jnp.dtype(str(kind).removeprefix("torch."))}
-    assert sum(leaf.nbytes for leaf in small) < 0.6 * sum(leaf.nbytes for leaf in large)
-    x = jax.random.normal(jax.random.key(0), flows[0].shape)
-    a, b = (flow.score(x, 0.3) for flow in flows)
-    assert a.dtype == jnp.float32
-    np.testing.assert_allclose(a, b, atol=1e-6 * float(jnp.abs(b).max()))
+    for one, other in zip(*map(jax.tree.leaves, flows), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert {leaf.dtype for leaf in jax.tree.leaves(flows[0])} <= {np.dtype("f4"), np.dtype("i4")}
 
 
 def test_a_text_too_long_is_said(saved):

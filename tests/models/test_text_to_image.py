@@ -171,12 +171,12 @@ def test_solving_is_what_the_pipeline_does_in_the_limit_of_many_steps(root, name
     flow, pipe = ours(root, name), theirs(root, name)
     x = noise(flow)
     ends = []
-    for steps in (40, 80):
+    for steps in (100, 200):
         picture, taken = run(root, name, x, steps)
         ends.append(unpacked(pipe, taken[-1][3]))
 
     field = jax.jit(lambda x, t: noise_of(flow, x, t))
-    for output, t, at, _ in taken[1:-1:26]:
+    for output, t, at, _ in taken[1:-1:66]:
         output, at = unpacked(pipe, output), unpacked(pipe, at)
         at, log_snr, expected = at_path(pipe, name, flow, output[..., : x.shape[-1]], t, at)
         found = field(jnp.asarray(at), log_snr)

@@ -6,6 +6,8 @@ import diffusers
 import torch
 import transformers
 
+torch.set_num_threads(1)  # more of them wait for each other longer than these networks run
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORDS = 16  # tokens that CLIP reads
 SIDE = 8  # of the latents

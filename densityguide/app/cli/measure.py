@@ -56,7 +56,7 @@ def models(as_json: Json = False) -> None:
         "sample --model world:mixture --json",
         "sample --q 0.5 --seed 7 --solver tsit5 --steps 30 --out seven",
         "sample --model diffusers:ddpm-cifar10-32 --count 4",
-        "sample --model diffusers:stable-diffusion-2-1 --prompt 'a cat' --scale 5 --count 1",
+        "sample --model diffusers:sd21 --prompt 'a cat' --scale 5",
     )
 )
 def sample(
