@@ -120,8 +120,8 @@ def load(
         return _diffusers(spec, condition, option, text)
     if text != SILENT:
         raise ValueError(
-            f"a prompt, a negative one and a scale belong to text-to-image models, {DIFFUSERS}FOLDER, "
-            f"{spec} takes none: drop them"
+            "a prompt, a negative one and a scale belong to text-to-image models "
+            f"({DIFFUSERS}FOLDER), {spec} takes none: drop them"
         )
     world = spec.startswith(PREFIX)
     flow = _world(spec.removeprefix(PREFIX)) if world else models.load(spec)

@@ -64,7 +64,8 @@ def condition_of(kind: str, config: dict[str, Any], condition: Any) -> dict[str,
     require(
         condition is not None or not needed,
         f"{kind} is conditional: pass condition= ({main} of one sample, or a dict of its keyword "
-        "arguments)" + (", or prompt= with the text encoders of a pipeline" if main == TEXT else ""),
+        "arguments)"
+        + (", or prompt= with the text encoders of a pipeline" if main == TEXT else ""),
     )
     if condition is None:
         return None

@@ -1,5 +1,5 @@
-"""Networks, text encoders and tokenizers out of a folder of diffusers: safetensors alone, no code of
-the folder, nothing downloaded."""
+"""Networks, text encoders and tokenizers out of a folder of diffusers: safetensors alone, no code
+of the folder, nothing downloaded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def transformers() -> Any:
         import transformers
     except ImportError as error:
         raise ValueError(
-            f"a prompt needs the text encoders of a package that is not installed ({error}): {EXTRA}"
+            f"a prompt needs a package of text encoders that is not installed ({error}): {EXTRA}"
         ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -63,9 +63,7 @@ def _xl(pipe: Any, prompt: str, negative: str | None, pixels: tuple[int, int]) -
 
 def _three(pipe: Any, prompt: str, negative: str | None, _: Any) -> Pair:
     found = pipe.encode_prompt(prompt, None, None, device="cpu", negative_prompt=negative)
-    one, other = (
-        {TEXT: found[n], "pooled_projections": found[n + 2]} for n in (0, 1)
-    )
+    one, other = ({TEXT: found[n], "pooled_projections": found[n + 2]} for n in (0, 1))
     return one, other
 
 
@@ -84,9 +82,7 @@ def _pixart(pipe: Any, prompt: str, negative: str | None, pixels: tuple[int, int
         ratio = np.asarray([[pixels[0] / pixels[1]]], np.float32)
         sizes = {"resolution": np.asarray([pixels], np.float32), "aspect_ratio": ratio}
         more = {"added_cond_kwargs": sizes}
-    one, other = (
-        {TEXT: found[n], "encoder_attention_mask": found[n + 1], **more} for n in (0, 2)
-    )
+    one, other = ({TEXT: found[n], "encoder_attention_mask": found[n + 1], **more} for n in (0, 2))
     return one, other
 
 
@@ -149,11 +145,9 @@ def _pipeline(folder: Path, index: dict[str, Any], name: str) -> Any:
     """The pipeline with nothing but its text parts; of the network its config."""
     kind = getattr(engine().diffusers, name)
     parts = inspect.signature(kind.__init__).parameters
-    found: dict[str, Any] = {}
-    for part in parts:
-        if part.startswith(("tokenizer", "text_encoder")):
-            if listed(index, part) or part not in PIPELINES[name].spare:
-                found[part] = _part(folder, index, part)
+    spared = [part for part in PIPELINES[name].spare if not listed(index, part)]
+    wanted = [part for part in parts if part.startswith(("tokenizer", "text_encoder"))]
+    found = {part: _part(folder, index, part) for part in wanted if part not in spared}
     empty = {p.name: None for p in parts.values() if p.default is p.empty and p.name != "self"}
     options = {key: QUIET[key] for key in QUIET if key in parts}
     options |= {key: index[key] for key in ("force_zeros_for_empty_prompt",) if key in index}

@@ -1,4 +1,4 @@
-"""Prompts: on the command line and in jobs, their weights' types, and every way to get them wrong."""
+"""Prompts: on the command line, in jobs, and every way to get them wrong."""
 
 import json
 import shutil
@@ -160,7 +160,9 @@ def test_bad_prompts(saved, given, words):
 
 def test_a_distilled_network_takes_no_negative_prompt_and_even_sizes(tmp_path):
     folder = tiny_pipelines.save(tmp_path, "flux")
-    with pytest.raises(ValueError, match="is told its scale, and takes no negative prompt: drop it"):
+    with pytest.raises(
+        ValueError, match="is told its scale, and takes no negative prompt: drop it"
+    ):
         from_diffusers(folder, prompt="a cat", negative="blur", shape=(8, 8))
     with pytest.raises(ValueError, match=r"patches of 2 x 2: shape must be even, got \(7, 8\)"):
         from_diffusers(folder, prompt="a cat", shape=(7, 8))
