@@ -221,6 +221,9 @@ PIPELINES = {
     "flux": flux,
     "flux-plain": functools.partial(flux, guided=False),
     "pixart": pixart,
+    "pixart-sizes": functools.partial(pixart, "PixArtSigmaPipeline", 128),
+    "sd3-two": functools.partial(stable_diffusion_3, third=False),
+    "dit": dit,
 }
 
 
