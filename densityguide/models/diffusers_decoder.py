@@ -58,7 +58,7 @@ def image_decoder(folder: str | os.PathLike[str]) -> Callable[[Array], np.ndarra
     return decode
 
 
-def _units(config: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _units(config: dict[str, Any]) -> tuple[Any, Any]:
     """Scale and shift by which a network's latents become the autoencoder's."""
     scale = np.float32(1.0 / (config.get("scaling_factor") or 1.0))
     if config.get("latents_mean") and config.get("latents_std"):

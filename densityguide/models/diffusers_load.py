@@ -54,9 +54,10 @@ def transformers() -> Any:
         raise ValueError(
             f"a prompt needs a package of text encoders that is not installed ({error}): {EXTRA}"
         ) from None
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
+    package: Any = transformers  # partly typed, where it is installed
+    package.utils.logging.set_verbosity_error()
+    package.utils.logging.disable_progress_bar()
+    return package
 
 
 def network(kind: str, folder: Path) -> Any:

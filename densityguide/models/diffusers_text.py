@@ -127,12 +127,19 @@ def read(folder: Path, prompt: Any, negative: Any, size: tuple[int, int]) -> Tol
     torch = engine().torch
     pipe = _pipeline(folder, index, name)
     _say_what_is_cut(pipe, prompt, negative)
-    scale = 2 ** (len(read_json(folder / "vae" / "config.json")["block_out_channels"]) - 1)
+    pixels = _pixels(folder / "vae", size)
     with torch.no_grad():
-        pixels = (scale * size[0], scale * size[1])
         pairs = PIPELINES[name].encode(pipe, prompt, negative or None, pixels)
     one, other = (jax.tree.map(lambda a: _array(a)[0], pair) for pair in pairs)
     return Told(one, other)
+
+
+def _pixels(vae: Path, size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the picture: the autoencoder halves it between its blocks."""
+    blocks: Any = read_json(vae / "config.json").get("block_out_channels")
+    require(isinstance(blocks, list), f"{vae} names no block_out_channels: copy it again")
+    scale = 2 ** (len(blocks) - 1)
+    return scale * size[0], scale * size[1]
 
 
 def _array(value: Any) -> Array:

@@ -112,6 +112,8 @@ def broken(saved, tmp_path, name):
         (folder / "model_index.json").unlink()
         shutil.copytree(folder / "scheduler", folder / "unet" / "scheduler")
         return folder / "unet"
+    elif name == "no blocks":
+        (folder / "vae" / "config.json").write_text("{}")
     elif name == "pickled encoder":
         weights = folder / "text_encoder" / "model.safetensors"
         weights.rename(weights.with_name("pytorch_model.bin"))
@@ -131,6 +133,7 @@ def broken(saved, tmp_path, name):
         ("another encoder", "unknown text_encoder 'system' in .*: expected one of CLIPTextModel"),
         ("pipeline", "unknown pipeline class 'MysteryPipeline' in .*expected one of StableDiff"),
         ("no pipeline", "a prompt needs the whole pipeline, there is no model_index.json"),
+        ("no blocks", "vae names no block_out_channels: copy it again"),
         ("pickled encoder", "pickled, which can run any code"),
         ("half an encoder", "the weights in .*text_encoder are damaged"),
     ],
