@@ -51,6 +51,7 @@ DOORS = {
     "torchax": {"models", "flow"},
     "diffusers": {"models"},
     "ray": {"app"},
+    "transformers": {"models"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -35,7 +35,8 @@ class Imprint(NamedTuple):
 def options(request: Request) -> list[str]:
     """The shared options as words, those alone that were typed; the model and the seed always."""
     words = ["--model", request.model, "--seed", str(request.seed)]
-    for name in ("count", "steps", "tolerance", "solver", "condition", "probes"):
+    solve = ("count", "steps", "tolerance", "solver", "condition", "probes")
+    for name in (*solve, "prompt", "negative", "scale"):
         value = getattr(request, name)
         words += [] if value is None else [f"--{name}", str(value)]
     return words

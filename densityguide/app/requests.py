@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from densityguide import solve
-from densityguide.app.source import Source
+from densityguide.app.source import Source, Text
 from densityguide.density.bits import nats
 from densityguide.density.trace import Trace, exact, orthogonal
 from densityguide.flow.flow import Flow
@@ -37,6 +37,14 @@ class Request:
     condition: str | None = None
     probes: int | None = None
     tolerance: str | None = None
+    prompt: str | None = None
+    negative: str | None = None
+    scale: float | None = None
+
+    @property
+    def text(self) -> Text:
+        """What a text-to-image model shall draw."""
+        return Text(self.prompt, self.negative or "", self.scale)
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,15 @@ class Settings:
     options: dict[str, Any]
     condition: str | None = None
     tolerance: float | None = None  # nats
+    text: Text | None = None
 
     def record(self) -> dict[str, Any]:
         """The settings for a report."""
         names = {"solver": solve.solver_name(self.solver), "trace": trace_name(self.trace)}
-        kept = {name: value for name, value in vars(self).items() if name != "options"}
+        apart = ("options", "text")
+        kept = {name: value for name, value in vars(self).items() if name not in apart}
+        if self.text is not None:
+            kept |= self.text._asdict()
         if self.tolerance is None:
             del kept["tolerance"]
         return kept | names
@@ -130,6 +142,7 @@ def settings(
         options=options,
         condition=request.condition,
         tolerance=tolerance,
+        text=None if request.prompt is None else request.text,
     )
 
 

@@ -20,11 +20,19 @@ from densityguide.flow.conditions import Conditioned
 from densityguide.flow.flow import Flow
 from densityguide.models import card, pretrained
 
-__all__ = ["Source", "load", "world_names"]
+__all__ = ["Source", "Text", "load", "world_names"]
 
 PREFIX = "world:"
 DIFFUSERS = "diffusers:"
 LEVELS = 256  # of a decoded picture
+
+
+class Text(NamedTuple):
+    """What a text-to-image model shall draw; None and empty where nothing was said."""
+
+    prompt: str | None = None
+    negative: str = ""
+    scale: float | None = None
 
 
 class Source(NamedTuple):
@@ -45,6 +53,9 @@ class Source(NamedTuple):
     def is_world(self) -> bool:
         """Whether the density has a closed form."""
         return self.flow.density is not None
+
+
+SILENT = Text()
 
 
 def _worlds() -> dict[str, Any]:
@@ -81,12 +92,12 @@ def _condition(text: str, option: str) -> Any:
     return np.array(stored.npy(ordinary(path, f"an embedding for {option}")))
 
 
-def _diffusers(spec: str, condition: str | None, option: str) -> Source:
+def _diffusers(spec: str, condition: str | None, option: str, text: Text) -> Source:
     from densityguide.models.diffusers import from_diffusers, image_decoder
 
     folder = expanded(spec.removeprefix(DIFFUSERS))
     given = None if condition is None else _condition(condition, option)
-    flow = from_diffusers(folder, condition=given)
+    flow = from_diffusers(folder, condition=given, **text._asdict())
     decode = image_decoder(folder)
     if decode is not None:
         return Source(DIFFUSERS + folder.name, flow, LEVELS, decode)
@@ -95,12 +106,23 @@ def _diffusers(spec: str, condition: str | None, option: str) -> Source:
     return Source(DIFFUSERS + folder.name, flow, LEVELS if drawable else 0, pictures)
 
 
-def load(spec: str, condition: str | None = None, *, option: str = "--condition") -> Source:
+def load(
+    spec: str,
+    condition: str | None = None,
+    *,
+    text: Text = SILENT,
+    option: str = "--condition",
+) -> Source:
     """The flow of ``emoji32``, ``digits8``, ``world:mixture``, ``diffusers:FOLDER`` or a model
     folder; ValueError or FileNotFoundError, one line, for anything else. ``option`` is what the
     condition is called where it was typed."""
     if spec.startswith(DIFFUSERS):
-        return _diffusers(spec, condition, option)
+        return _diffusers(spec, condition, option, text)
+    if text != SILENT:
+        raise ValueError(
+            "a prompt, a negative one and a scale belong to text-to-image models "
+            f"({DIFFUSERS}FOLDER), {spec} takes none: drop them"
+        )
     world = spec.startswith(PREFIX)
     flow = _world(spec.removeprefix(PREFIX)) if world else models.load(spec)
     if condition is not None:

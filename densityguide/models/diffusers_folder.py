@@ -8,7 +8,7 @@ from typing import Any
 
 from densityguide.checks import require
 
-__all__ = ["DECODERS", "WEIGHTS", "check_weights", "components", "read_json"]
+__all__ = ["DECODERS", "WEIGHTS", "check_weights", "components", "index_of", "listed", "read_json"]
 
 WEIGHTS = "diffusion_pytorch_model"
 DECODERS = ("vae", "vqvae", "movq")  # components that make a model one of latents
@@ -24,19 +24,31 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"expected JSON in {path}, it is damaged ({error}): copy it") from None
 
 
+def index_of(folder: Path) -> dict[str, Any]:
+    """The list of a pipeline's components; empty for a folder of one model."""
+    path = folder / "model_index.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def listed(index: dict[str, Any], name: str) -> bool:
+    """Whether a pipeline has the component: one left out is listed as [null, null]."""
+    entry = index.get(name)
+    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)
+
+
 def components(folder: Path) -> dict[str, Path]:
     """Folders of the components."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"expected a folder saved by diffusers, {folder} does not exist: nothing is downloaded"
         )
-    if (folder / "model_index.json").is_file():
-        index = read_json(folder / "model_index.json")
-        names = [name for name in ("unet", "transformer") if index.get(name)]
+    index = index_of(folder)
+    if index:
+        names = [name for name in ("unet", "transformer") if listed(index, name)]
         require(bool(names), f"{folder} has no unet or transformer: not a model of images")
         parts = {"network": folder / names[0], "scheduler": folder / "scheduler"}
         for name in DECODERS:
-            if index.get(name):
+            if listed(index, name):
                 parts["vae"] = folder / name
     else:
         read_json(folder / "config.json")
@@ -54,9 +66,9 @@ def components(folder: Path) -> dict[str, Path]:
     return parts
 
 
-def check_weights(folder: Path) -> None:
+def check_weights(folder: Path, weights: str = WEIGHTS) -> None:
     """Refuse pickles and incomplete downloads before anything is read."""
-    index = folder / f"{WEIGHTS}.safetensors.index.json"
+    index = folder / f"{weights}.safetensors.index.json"
     if index.is_file():
         shards = sorted(set(read_json(index).get("weight_map", {}).values()))
         missing = [name for name in shards if not (folder / name).is_file()]
@@ -71,4 +83,4 @@ def check_weights(folder: Path) -> None:
                 f"the weights in {folder} are pickled, which can run any code: save them with "
                 "save_pretrained(..., safe_serialization=True)"
             )
-        raise FileNotFoundError(f"expected {folder / WEIGHTS}.safetensors, it does not exist")
+        raise FileNotFoundError(f"expected {folder / weights}.safetensors, it does not exist")

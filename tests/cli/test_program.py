@@ -181,7 +181,7 @@ def test_examples_can_be_run(run, tmp_path, command):
         (("run",), "JOB.toml: densityguide run --example > job.toml"),
         (("sample", "--polish", "3"), "no such option --polish: densityguide sample --help says"),
         (("sample", "--list"), "no such option --list: densityguide sample --help says"),
-        (("sample", "--scale", "3"), "no such option --scale: densityguide sample --help says"),
+        (("sample", "--width", "3"), "no such option --width: densityguide sample --help says"),
         (("sample", "--output", "x"), "no such option --output: did you mean --out?"),
         (("sample", "--cuont", "3"), "no such option --cuont: did you mean --count?"),
         (("sample", "--pinned", "0.3"), "job's; densityguide run --example"),

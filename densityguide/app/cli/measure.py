@@ -21,9 +21,12 @@ from densityguide.app.cli.options import (
     Land,
     Latents,
     Model,
+    Negative,
     OutFile,
     Probes,
+    Prompt,
     Quantiles,
+    Scale,
     Seed,
     Solver,
     Steps,
@@ -54,6 +57,7 @@ def models(as_json: Json = False) -> None:
         "sample --model world:mixture --json",
         "sample --q 0.5 --seed 7 --solver tsit5 --steps 30 --out seven",
         "sample --model diffusers:ddpm-cifar10-32 --count 4",
+        "sample --model diffusers:sd21 --prompt 'a cat' --scale 5",
     )
 )
 def sample(
@@ -69,6 +73,9 @@ def sample(
     tolerance: Tolerance = None,
     solver: Solver = None,
     condition: Condition = None,
+    prompt: Prompt = None,
+    negative: Negative = None,
+    scale: Scale = None,
     probes: Probes = None,
     out: Annotated[
         Path,
@@ -87,7 +94,8 @@ def sample(
     from densityguide.app.commands.sample_report import show
     from densityguide.app.requests import Request
 
-    request = Request(model, count, seed, steps, solver, condition, probes, tolerance)
+    solving = (count, seed, steps, solver, condition, probes, tolerance)
+    request = Request(model, *solving, prompt, negative, scale)
     with bar("sampling") as progress:
         results = run(request, dial.parse(q, target, budget, land, frames), out, progress)
     tell(as_json, show, *results)

@@ -27,9 +27,12 @@ __all__ = [
 ]
 __all__ += [
     "Model",
+    "Negative",
     "OutFile",
     "Probes",
+    "Prompt",
     "Quantiles",
+    "Scale",
     "Seed",
     "Solver",
     "Steps",
@@ -137,6 +140,23 @@ Condition = Annotated[
         metavar="CLASS",
         help="What the model is told, if it was trained with conditions: a class number, or a "
         "text embedding as .npy file.",
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="What the picture shows, for a text-to-image model of diffusers."
+    ),
+]
+Negative = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="With --prompt: what it does not show.")
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="With --prompt: scale of classifier-free guidance; 1 takes the prompt alone, at half "
+        "the cost. [default: 5]",
     ),
 ]
 Probes = Annotated[

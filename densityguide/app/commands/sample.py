@@ -39,7 +39,7 @@ def run(request: Request, dial: Dial, out: Path, progress: Callable[[int], Tick]
     started = time.perf_counter()
     requests.check(request)
     folder.check(out)
-    loaded = source.load(request.model, request.condition)
+    loaded = source.load(request.model, request.condition, text=request.text)
     flow, dial = loaded.flow, dial.fitted(loaded.flow)
     values = dial.asked(flow)
     settings = requests.settings(

@@ -76,11 +76,15 @@ class Output:
 class Sampling:
     """Samples 0 .. count - 1 of a model at each value of the guidance. Sample i has the key
     ``fold_in(key(seed), i)``, the same at every value. ``images`` also stores integer pictures,
-    ``states`` the floats that they were made of."""
+    ``states`` the floats that they were made of. ``prompt``, ``negative`` and ``scale`` are for
+    text-to-image models; a scale of 0 is the default."""
 
     model: str
     count: int
     condition: str = ""
+    prompt: str = ""
+    negative: str = ""
+    scale: float = 0.0
     seed: int = 0
     images: bool = False
     states: bool = True

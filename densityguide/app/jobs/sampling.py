@@ -45,7 +45,8 @@ def prepare(job: Sampling, known: Facts) -> Work:
     """``known`` are the facts on which the job was begun before, if it was.
 
     ValueError or FileNotFoundError, one line, for a model that is not there or cannot do it."""
-    loaded = source.load(job.model, job.condition or None, option="condition")
+    text = source.Text(job.prompt or None, job.negative, job.scale or None)
+    loaded = source.load(job.model, job.condition or None, text=text, option="condition")
     pictures = loaded.pictures
     if job.images and pictures is None:
         raise ValueError(f"{job.model} makes no pictures: set images = false")
