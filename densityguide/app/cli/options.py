@@ -42,15 +42,8 @@ __all__ += [
 ]
 
 # Those of `models.names()`, which would load every network library for a line of help.
-SHIPPED: tuple[str, ...] = (
-    "emoji32",
-    "photos16",
-    "digits8",
-    "digits8-class",
-    "digits8-edm",
-    "digits8-flow",
-)
-SHIPPED += ("spiral2d", "tiles32")
+SHIPPED: tuple[str, ...] = ("tiles32", "emoji32", "fashion28", "photos16", "spiral2d")
+SHIPPED += ("digits8", "digits8-class", "digits8-edm", "digits8-flow")
 DEFAULT = "tiles32"  # of every command, so that `density` fits what `sample` drew
 NOTHING = 1  # the exit status where nothing at all could be measured
 
