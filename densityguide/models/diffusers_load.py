@@ -17,6 +17,8 @@ from densityguide.models.diffusers_folder import WEIGHTS, check_weights
 __all__ = ["Engine", "encoder", "engine", "network", "tokenizer", "transformers"]
 
 TEXT_WEIGHTS = "model"
+WORDS = ("tokenizer.json", "vocab.json", "spiece.model")
+LONGEST = 10**6  # tokens; the library says 10^30 where it knows no limit
 EXTRA = 'pip install -e ".[diffusers]", or "densityguide[diffusers]"'
 
 
@@ -74,11 +76,21 @@ def encoder(kind: str, folder: Path) -> Any:
 
 def tokenizer(kind: str, folder: Path) -> Any:
     """What makes numbers of words."""
+    # Without them the library goes on with a vocabulary of nothing.
+    if not any((folder / name).is_file() for name in WORDS):
+        raise FileNotFoundError(
+            f"expected {' or '.join(WORDS)} in {folder}: save the whole pipeline"
+        )
     try:
-        return getattr(transformers(), kind).from_pretrained(folder, local_files_only=True)
+        found = getattr(transformers(), kind).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the library raises what its files make it raise
         words = " ".join(str(error).split())[:200]
         raise ValueError(f"the tokenizer in {folder} is damaged ({words}): copy it anew") from None
+    require(
+        found.model_max_length < LONGEST or not kind.startswith("CLIP"),
+        f"tokenizer_config.json in {folder} names no model_max_length: copy it again",
+    )
+    return found
 
 
 @contextlib.contextmanager

@@ -102,6 +102,10 @@ def broken(saved, tmp_path, name):
     elif name == "no files of the tokenizer":
         for file in (folder / "tokenizer").iterdir():
             file.unlink()
+    elif name == "damaged tokenizer":
+        (folder / "tokenizer" / "tokenizer.json").write_text("{")
+    elif name == "no limit of the tokenizer":
+        (folder / "tokenizer" / "tokenizer_config.json").write_text("{}")
     elif name == "no encoder":
         index["text_encoder"] = [None, None]
     elif name == "another encoder":
@@ -128,7 +132,9 @@ def broken(saved, tmp_path, name):
     ("name", "words"),
     [
         ("no tokenizer", "expected the tokenizer in .*: save the whole pipeline"),
-        ("no files of the tokenizer", "the tokenizer in .* is damaged"),
+        ("no files of the tokenizer", "expected tokenizer.json or vocab.json or spiece.model in"),
+        ("damaged tokenizer", "the tokenizer in .* is damaged"),
+        ("no limit of the tokenizer", "tokenizer_config.json in .* names no model_max_length"),
         ("no encoder", "StableDiffusionPipeline in .* has no text encoder: drop the prompt"),
         ("another encoder", "unknown text_encoder 'system' in .*: expected one of CLIPTextModel"),
         ("pipeline", "unknown pipeline class 'MysteryPipeline' in .*expected one of StableDiff"),
