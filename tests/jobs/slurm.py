@@ -164,7 +164,7 @@ class Cluster:
         words = self.ask("scontrol", "--oneliner", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def ended(self, number: str, seconds: float = 300.0) -> Mapping[str, str]:
+    def ended(self, number: str, seconds: float = 600.0) -> Mapping[str, str]:
         """The same, once the job has ended for good."""
         end = time.monotonic() + seconds
         while (found := self.job(number))["JobState"] in ACTIVE:

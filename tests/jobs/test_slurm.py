@@ -23,12 +23,16 @@ SCRIPT = Path(__file__).parents[2] / "configs" / "slurm.sh"
 PATIENCE = 5
 
 
-@pytest.fixture(scope="module")
-def cluster():
+def started():
     try:
-        cluster = slurm.Cluster()
+        return slurm.Cluster()
     except RuntimeError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = started()
     yield cluster
     cluster.close()
 
@@ -71,6 +75,22 @@ def submit(cluster, place, environment):
 @pytest.fixture
 def out(place):
     return place / "emoji32-sweep"
+
+
+def test_nothing_outlives_it(tmp_path):
+    cluster = started()
+    try:
+        daemons = len(cluster.processes())
+        command = "trap '' TERM; srun sh -c \"trap '' TERM; touch begun; sleep 600\""
+        cluster.ask("sbatch", "--output=/dev/null", f"--wrap={command}", cwd=tmp_path)
+        end = time.monotonic() + 60
+        while not (tmp_path / "begun").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert len(cluster.processes()) > daemons
+    finally:
+        cluster.close()
+    assert cluster.processes() == []
+    assert not cluster.folder.exists()
 
 
 def until(out, count, seconds=180):
