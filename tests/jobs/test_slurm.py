@@ -93,7 +93,7 @@ def test_nothing_outlives_it(tmp_path):
     assert not cluster.folder.exists()
 
 
-def until(out, count, seconds=180):
+def until(out, count, seconds=300):
     end = time.monotonic() + seconds
     while shards(out) < count:
         assert time.monotonic() < end
