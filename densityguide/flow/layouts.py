@@ -42,7 +42,10 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
         except Exception as error:  # whatever a network raises when it is called wrongly
             first = error if first is None else first
             continue
-        found = [f"{k}={getattr(layout, k)}" for k, v in known._asdict().items() if v is None]
+        unsaid = [k for k, v in known._asdict().items() if v is None]
+        if not layout.learned_variance:  # nothing to be told of most networks
+            unsaid = [k for k in unsaid if k != "learned_variance"]
+        found = [f"{k}={getattr(layout, k)}" for k in unsaid]
         if found:
             warnings.warn(
                 f"by a trial call the network takes {', '.join(found)}: pass these to say so "

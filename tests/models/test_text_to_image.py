@@ -38,7 +38,8 @@ def root(tmp_path_factory):
 @functools.cache
 def theirs(root, name):
     """The pipeline as diffusers loads it."""
-    pipe = diffusers.DiffusionPipeline.from_pretrained(tiny_pipelines.save(root, name))
+    without = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-two" else {}
+    pipe = diffusers.DiffusionPipeline.from_pretrained(tiny_pipelines.save(root, name), **without)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -209,6 +210,7 @@ def test_solving_is_what_the_pipeline_does_in_the_limit_of_many_steps(root, name
     assert np.abs(decoded[0] - 255.0 * picture).max() < 1.5
 
 
+@pytest.mark.xfail(strict=True, reason="torchax cannot add these embeddings; the guide says so")
 def test_a_network_that_is_told_the_size_of_the_picture(root):
     flow = ours(root, "pixart-sizes")
     np.testing.assert_array_equal(told(flow)[0]["resolution"], [16.0, 16.0])
