@@ -61,6 +61,7 @@ def test_the_longest_run_of_certain_rises():
     np.testing.assert_array_equal(out.failed, [0, 1, 0, 0, 0, 0])
 
 
+@pytest.mark.slow
 def test_outside_its_range_a_quantile_is_said_to_be():
     flow = dg.worlds.gaussian(np.zeros(3), np.eye(3) * 0.3, log_snr=(-4.0, 3.0))
     times, x = jnp.linspace(-4.0, 3.0, 4), jnp.ones(3)

@@ -180,6 +180,7 @@ def test_other_keys_are_other_samples_of_the_same_log_density(flow, starts):
     assert error(flow, out) < 0.03
 
 
+@pytest.mark.slow
 def test_noise_acts_inside_its_band_only(flow, starts):
     """A band after the end is silence, and a band before t leaves the path up to it alone."""
     x, keys = starts

@@ -205,7 +205,7 @@ def test_arrays_under_a_wrong_name(run, tmp_path):
 def test_interrupt(run, monkeypatch):
     from densityguide.app import source
 
-    def interrupt(*_):
+    def interrupt(*_, **given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(source, "load", interrupt)
@@ -230,7 +230,7 @@ def test_an_interrupted_process_ends_at_once(monkeypatch, status):
 def test_defects_keep_their_traceback(run, monkeypatch):
     from densityguide.app import source
 
-    monkeypatch.setattr(source, "load", lambda *_: 1 / 0)
+    monkeypatch.setattr(source, "load", lambda *_, **given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(*WORLD)
 

@@ -46,7 +46,11 @@ def test_a_picture_says_how_it_was_made(run):
         (("--tolerance", "-1"), "--tolerance must be positive, got -1"),
         (("--tolerance", "much"), "write e.g. --tolerance 0.5 or --tolerance 0.01bpd"),
         (("--tolerance", "0.1bpd"), "only models of integer data have: give nats"),
-        (("--tolerance", "1e-9"), "is not met by 256 steps and trace exact: take a wider one"),
+        pytest.param(
+            ("--tolerance", "1e-9"),
+            "is not met by 256 steps and trace exact: take a wider one",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 @pytest.mark.usefixtures("unoptimised")
