@@ -15,6 +15,7 @@ import io
 import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -149,5 +150,7 @@ def rewrite(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for page in sys.argv[1:]:
-        rewrite(Path(page))
+    for page in [Path(name).absolute() for name in sys.argv[1:]]:
+        # Nothing a page does lands in the repository.
+        with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+            rewrite(page)
