@@ -4,6 +4,7 @@ Subfolders, and modules that say ``X64 = False``, run in JAX's default float32.
 """
 
 import builtins
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,22 @@ def hide(monkeypatch):
         monkeypatch.setattr(builtins, "__import__", hidden)
 
     return hide
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real one, which keeps what its console and its network say."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("needs chromium and chromedriver: Debian has them")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()

@@ -2,39 +2,17 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
 
 from densityguide import plotting
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: Debian has them"
-    ),
-]
+pytestmark = pytest.mark.slow
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (5, 8, 16, 12, 3), np.uint8)
 LOG_P = RNG.normal(4000.0, 300.0, (5, 8))
 LOG_P[4, 2] = np.nan
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
