@@ -37,7 +37,13 @@ def evidence(
         list[Path] | None,
         typer.Argument(metavar="[QUESTION.toml ...]", help="Default: all of configs/evidence."),
     ] = None,
-    out: Annotated[str, typer.Option(help="Folder of tables and pages.")] = "docs/evidence",
+    out: Annotated[
+        str | None,
+        typer.Option(help="Folder of tables and pages. [docs/evidence; evidence-small]"),
+    ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="Fewer models and samples: rough, in half an hour.")
+    ] = False,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")
     ] = None,
@@ -46,17 +52,18 @@ def evidence(
     """Put the questions to the shipped models; a run that was stopped goes on."""
     for config in configs or sorted((ROOT / "configs/evidence").glob("*.toml")):
         values = settings.override(settings.read(config), changes or [])
-        status, found = ended(partial(_answer, values, out))
+        folder = out or ("evidence-small" if small else "docs/evidence")
+        status, found = ended(partial(_answer, values, folder, small))
         if found is not None:
             print(json.dumps(found, indent=1)) if as_json else _show(found)
         if status:
             raise typer.Exit(status)
 
 
-def _answer(values: dict[str, Any], out: str) -> dict[str, Any]:
+def _answer(values: dict[str, Any], out: str, small: bool) -> dict[str, Any]:
     from studies import evidence
 
-    return evidence.run(values, out, tell=partial(print, file=sys.stderr, flush=True))
+    return evidence.run(values, out, small=small, tell=partial(print, file=sys.stderr, flush=True))
 
 
 def _show(found: dict[str, Any]) -> None:

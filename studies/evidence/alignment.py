@@ -18,7 +18,8 @@ from densityguide.flow.local import evaluate
 from densityguide.steer import sample as sampling
 from densityguide.steer.alignment import score_alignment
 from densityguide.verify import alignment_report as reports
-from studies.evidence import subjects, tables
+from studies.evidence import statistics, subjects, tables
+from studies.evidence.statistics import Interval
 from studies.evidence.study import Claim, Question, Reading, Section, verdict
 from studies.evidence.subjects import Subject
 from studies.evidence.tables import Table
@@ -116,8 +117,9 @@ def measure(settings: Settings, model: str) -> Table:
     for level in settings.levels:
         found = subject.each(later, keys[:few], jnp.full(few, level))
         rows.append(_rows("level", level, *found))
-    cosines = gaussian_cosines(*_matched(subject, count, settings.seed))
-    rows.append(_rows("gaussian", start, np.sign(cosines), cosines))
+    if subject.data_name is not None:
+        cosines = gaussian_cosines(*_matched(subject, count, settings.seed))
+        rows.append(_rows("gaussian", start, np.sign(cosines), cosines))
     rows.append(_rows("modes", start, *_two_modes(subject, keys, steps)))
     return tables.concatenate(rows)
 
@@ -154,16 +156,9 @@ def _two_modes(subject: Subject, keys: Any, steps: int) -> tuple[np.ndarray, np.
     return np.asarray(value), np.asarray(cosine)
 
 
-def rate(rows: Table) -> tuple[float, float, float]:
-    """Share of aligned latents with its interval; what has no value is not aligned."""
-    count = len(rows["value"])
-    passed = int((rows["value"] > 0).sum())
-    low, high = reports.wilson_interval(passed, count)
-    return passed / count, float(low), float(high)
-
-
-def _words(ends: tuple[float, float, float]) -> str:
-    return f"{ends[0]:.1%} ({ends[1]:.1%} to {ends[2]:.1%})"
+def rate(rows: Table) -> Interval:
+    """Share of aligned latents; what has no value is not aligned."""
+    return statistics.share(rows["value"] > 0)
 
 
 def read(settings: Settings, found: dict[str, Table]) -> Reading:
@@ -176,24 +171,28 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         score, trace = parts["score"], parts["trace"]
         aligned = rate(score)
         equal = np.sign(score["value"][: len(trace["value"])]) == np.sign(trace["value"])
-        agreeing = rate({"value": np.where(equal, 1.0, -1.0)})
-        high.append(aligned[1] > RATE)
-        same.append(agreeing[1] > RATE)
-        words = [_words(rate(parts[form])) for form in FORMS]
+        agreeing = statistics.share(equal)
+        high.append(aligned.low > RATE)
+        same.append(agreeing.low > RATE)
+        words = [rate(parts[form]).percent for form in FORMS]
         kind = f"{subject.family}, {subject.network}"
-        forms.append([model, kind, len(score["value"]), *words, _words(agreeing)])
+        forms.append([model, kind, len(score["value"]), *words, agreeing.percent])
         level = parts["level"]
         levels.append(
-            [model, *[_words(rate(tables.where(level, level=at))) for at in settings.levels]]
+            [model, *[rate(tables.where(level, level=at)).percent for at in settings.levels]]
         )
         by_chance, two = rate(parts["random"]), rate(parts["modes"])
-        beyond.append(by_chance[2] < aligned[1])
-        modes.append(two[2] < aligned[1])
+        beyond.append(by_chance.high < aligned.low)
+        modes.append(two.high < aligned.low)
         medians = [
-            float(np.nanmedian(parts[kind]["cosine"])) for kind in ("score", "gaussian", "modes")
+            float(np.nanmedian(parts[kind]["cosine"])) if kind in parts else np.nan
+            for kind in ("score", "gaussian", "modes")
         ]
         others.append(
-            [model, subject.flow.size, _words(aligned), _words(by_chance), _words(two), *medians]
+            [
+                *(model, subject.flow.size, aligned.percent, by_chance.percent, two.percent),
+                *medians,
+            ]
         )
     claims = [
         Claim(

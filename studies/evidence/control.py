@@ -33,6 +33,7 @@ percentile with twice as many steps, encoded with twice as many: what is left th
 solver's. Differences in bits per dimension are nats / (D ln 2).
 """
 LANDED, AGREES, SHARE = 0.01, 0.05, 0.1  # bits/dim, bits/dim, share of the model's own spread
+NEAR, MOST = 0.002, 0.95  # bits/dim beside two standard errors of the probes; share of samples
 
 TITLES = {
     "target": ("Target", "What was asked for is a percentile of the model's own log p."),
@@ -118,6 +119,25 @@ def _judge(
     return Claim(text, _found(passed, worst, what), rule, verdict(passed))
 
 
+def _near(landed: dict[str, Table]) -> Claim:
+    """How many of those that have a root end where they were asked to."""
+    shares, lines = [], []
+    for model, table in landed.items():
+        part = _rooted(table)
+        scale = table["size"][0] * np.log(2.0)
+        off = np.abs(part["encoded"] - part["requested"])
+        near = off <= NEAR * scale + 2.0 * np.nan_to_num(part["noise"])
+        shares.append(bool(near.sum() >= MOST * len(near)))
+        lines.append(f"{model} {near.sum()} of {len(near)}")
+    return Claim(
+        "Landing ends at the requested log p, under the flow's own density.",
+        f"{'; '.join(lines)} that have a root",
+        f"at least {MOST:.0%} of a model's landed samples that have a root are encoded within "
+        f"{NEAR:g} bits/dim and two standard errors of the probes, for every model",
+        verdict(shares),
+    )
+
+
 def _cells(found: dict[str, Table], method: str) -> dict[str, Table]:
     """The rows of a method, for every model and request."""
     cells = {}
@@ -164,7 +184,8 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             SHARE,
             spread=spread,
         ),
-        _judge("Landing closes the gap.", cells["land"], LANDED),
+        _near({model: tables.where(table, method="land") for model, table in found.items()}),
+        _judge("Landing closes the gap, those without a root counted.", cells["land"], LANDED),
         match,
         _judge("The log p that quantile guidance tracks is the flow's.", cells["quantile"], AGREES),
     ]

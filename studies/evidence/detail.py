@@ -10,31 +10,28 @@ import numpy as np
 
 from densityguide import plotting
 from densityguide.density.log_density import log_density
-from densityguide.plotting import high_frequency_power, png_bytes, spearman
+from densityguide.plotting import spearman
 from densityguide.steer import sample as sampling
-from studies.evidence import statistics, subjects, tables
+from studies.evidence import measures, statistics, subjects, tables
 from studies.evidence.statistics import Interval
 from studies.evidence.study import Claim, Question, Reading, Section, verdict
 from studies.evidence.tables import Table
 
-__all__ = ["QUESTION", "Settings", "neighbour_distance", "total_variation"]
+__all__ = ["QUESTION", "Settings", "neighbour_distance"]
 
 METHOD = """
 Log p of held-out data (dequantised) and of the model's own samples, at the data end of the flow, by
 the change of variables along the probability-flow ODE, with an exact trace in two dimensions and
-two cycled probes for pictures. Detail of the integer pictures is measured in three ways: bytes of
-the PNG file, power at spatial frequencies above 0.25 cycles per pixel, and total variation. A
-fourth figure needs no picture: the distance to the fifth nearest neighbour in the training data,
-which is large where data are sparse. Spearman's rank correlation of each with -log p, with
-bootstrap intervals.
+two cycled probes for pictures. Detail of the integer pictures is measured in seven ways: bytes of
+the file as PNG, as JPEG of quality 90 and as lossless WebP, power at spatial frequencies above 0.25
+cycles per pixel, total variation, the mean square of the finest Haar wavelets, and the share of
+pixels on an edge (Sobel slope above 0.1 of the range per pixel). One more figure needs no picture:
+the distance to the fifth nearest neighbour in the training data, which is large where data are
+sparse. Spearman's rank correlation of each with -log p, with bootstrap intervals.
 """
-MEASURES = {
-    "png": "PNG bytes",
-    "power": "high-frequency power",
-    "variation": "total variation",
-    "neighbour": "distance to 5th neighbour",
-}
-PICTURES = ("png", "power", "variation")  # measures that only pictures have
+PICTURES = {name: words for name, (words, _) in measures.MEASURES.items()}
+MEASURES = {**PICTURES, "neighbour": "distance to 5th neighbour"}
+SHOWN = ("png", "power", "edges")  # in figures
 SOURCES = {"data": "held-out data", "samples": "samples"}
 
 
@@ -45,12 +42,6 @@ class Settings:
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     steps: int = 64
-
-
-def total_variation(image: np.ndarray, levels: int) -> float:
-    """Mean absolute difference of neighbours in a picture [H, W, C], on the scale 0 .. 1."""
-    pixels = np.asarray(image, np.float64) / (levels - 1)
-    return float(np.abs(np.diff(pixels, axis=0)).mean() + np.abs(np.diff(pixels, axis=1)).mean())
 
 
 def neighbour_distance(points: np.ndarray, others: np.ndarray, rank: int = 5) -> np.ndarray:
@@ -103,11 +94,7 @@ def _rows(
         "neighbour": neighbour_distance(found, subject.train(20_000)),
     }
     if subject.is_image:
-        levels = subject.data.levels
-        scaled = [(image * (255.0 / (levels - 1))).round().astype(np.uint8) for image in found]
-        table["png"] = np.asarray([png_bytes(image) for image in scaled], float)
-        table["power"] = np.asarray([high_frequency_power(image, levels=levels) for image in found])
-        table["variation"] = np.asarray([total_variation(image, levels) for image in found])
+        table |= measures.of(found, subject.data.levels)
     return table
 
 
@@ -152,9 +139,9 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     ]
     for model, table in found.items():
         if "png" in table:
-            measures = {MEASURES[name]: table[name] for name in PICTURES}
+            shown = {PICTURES[name]: table[name] for name in SHOWN}
             groups = {words: table["source"] == source for source, words in SOURCES.items()}
-            figure = plotting.detail(table["log_density"], measures, groups=groups)
+            figure = plotting.detail(table["log_density"], shown, groups=groups)
             sections.append(Section(model, "", figure=figure))
     return Reading(sections, [claim])
 

@@ -17,7 +17,7 @@ MEASURES = {
     "precision": "precision",
     "recall": "recall",
 }
-REFERENCES, DIRECTIONS, PICTURES, TRAIN = 4, 128, 2000, 20_000
+REFERENCES, DIRECTIONS, TRAIN = 4, 128, 20_000
 
 
 class Judge:
@@ -28,12 +28,12 @@ class Judge:
         generator = np.random.default_rng(seed)
         train, heldout = subject.train(TRAIN), subject.data.heldout
         self.spaces = {"pixels": features.standardised(train)}
-        self.accuracy = np.nan
+        self.accuracy = self.classes = np.nan
         if subject.is_image:
-            turned = features.train(subject.train(PICTURES), seed)
-            self.accuracy = turned.accuracy(heldout)
-            scaled = features.standardised(turned.features(train))
-            self.spaces["features"] = lambda images: scaled(turned.features(images))
+            told, self.accuracy = features.of(subject.data, seed)
+            scaled = features.standardised(told.features(train))
+            self.spaces["features"] = lambda images: scaled(told.features(images))
+            self.classes = float(told.classes)
         self.train = self.spaces["pixels"](train)
         self.unseen = float(
             np.median(distances.nearest(self.spaces["pixels"](heldout), self.train))
@@ -68,6 +68,7 @@ class Judge:
                 "spread": float(np.nanstd(log_p[mine], ddof=1)),
                 "nearest": float(np.median(near[mine])),
                 "accuracy": self.accuracy,
+                "classes": self.classes,
             }
             for name, (place, sets, lines) in compact.items():
                 size = places[name].shape[1]

@@ -30,7 +30,7 @@ def write(
         lines += [f"## {section.title}", ""]
         lines += [section.text.strip(), ""] if section.text else []
         if section.rows:
-            lines += [tables.markdown(section.heads, section.rows), ""]
+            lines += [tables.markdown(section.heads, section.rows, words=section.words), ""]
         if section.figure is not None:
             picture = f"{name}-{number}.png"
             storage.write(path / picture, _png(section.figure))
@@ -49,9 +49,10 @@ def _png(figure: Any) -> bytes:
 def _provenance(name: str, record: dict[str, Any]) -> list[str]:
     settings, parts = record["settings"], record["parts"]
     models = ", ".join(
-        f"[{model}](data/{name}-{model}.csv) ({settings['models'][model]:,} samples, "
+        f"[{stem.replace('-seed', ', seed ')}](data/{name}-{stem}.csv) "
+        f"({settings['models'][stem.partition('-seed')[0]]:,} samples, "
         f"{part['seconds'] / 60:.1f} minutes{_elsewhere(part)})"
-        for model, part in parts.items()
+        for stem, part in parts.items()
     )
     others = {key: value for key, value in settings.items() if key != "models"}
     words = ", ".join(f"{key} = {value}" for key, value in others.items())

@@ -7,8 +7,10 @@ from studies.evidence import (
     control,
     costs,
     detail,
+    dial,
     estimators,
     nominal,
+    outside,
     quality,
     variation,
 )
@@ -17,6 +19,7 @@ from studies.evidence.study import Question
 __all__ = ["QUESTIONS"]
 
 QUESTIONS: dict[str, Question] = {
+    "dial": dial.QUESTION,
     "detail": detail.QUESTION,
     "alignment": alignment.QUESTION,
     "quality": quality.QUESTION,
@@ -25,4 +28,5 @@ QUESTIONS: dict[str, Question] = {
     "estimators": estimators.QUESTION,
     "cost": costs.QUESTION,
     "nominal": nominal.QUESTION,
+    "outside": outside.QUESTION,
 }

@@ -17,15 +17,18 @@ from densityguide.disk.interrupts import interruptible
 from studies.evidence import page, tables
 from studies.evidence.config import check
 from studies.evidence.questions import QUESTIONS
-from studies.evidence.study import Question
+from studies.evidence.study import Question, agreed
 
 __all__ = ["run"]
 
 Tell = Callable[[str], None]
 
 
-def run(values: dict[str, Any], out: str, *, tell: Tell = lambda line: None) -> dict[str, Any]:
-    """Finish the question of a TOML file's tables in folder ``out``; returns its claims.
+def run(
+    values: dict[str, Any], out: str, *, small: bool = False, tell: Tell = lambda line: None
+) -> dict[str, Any]:
+    """Finish the question of a TOML file's tables in folder ``out``, with fewer samples where
+    ``small``; returns its claims.
 
     The rows of a model are written once they are whole, so a run that was stopped goes on with the
     next model; tables, figures and verdicts are made from the files.
@@ -34,19 +37,25 @@ def run(values: dict[str, Any], out: str, *, tell: Tell = lambda line: None) -> 
         ValueError, FileNotFoundError: bad settings, or a folder measured with others.
         storage.StorageError, interrupts.Preempted: as for every job; what was finished stays.
     """
-    name, chosen = check(values)
+    name, each = check(values, small=small)
     question, path = QUESTIONS[name], storage.folder(out)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         stack.enter_context(leases.locked(path, hosts.PATIENCE, hosts.say))
         storage.sweep(path)
         storage.sweep(path / "data")
-        plain = json.loads(json.dumps(dataclasses.asdict(chosen)))
+        plain = json.loads(json.dumps(dataclasses.asdict(each[0])))
         record = _begin(path / "data" / f"{name}.json", plain)
-        rows = {}
-        for model in chosen.models:
-            rows[model] = _rows(path / "data", name, question, chosen, model, record, tell)
-        reading = question.read(chosen, rows)
+        readings = []
+        for chosen in each:
+            rows = {}
+            for model in chosen.models:
+                stem = model if chosen is each[0] else f"{model}-seed{chosen.seed}"
+                rows[model] = _rows(
+                    path / "data", name, question, chosen, model, stem, record, tell
+                )
+            readings.append(question.read(chosen, rows))
+        reading = agreed(readings, [chosen.seed for chosen in each])
         page.write(path, name, question, record, reading)
         page.summarise(path, {known: asked.title for known, asked in QUESTIONS.items()})
     return {"question": name, "claims": [claim._asdict() for claim in reading.claims]}
@@ -71,20 +80,21 @@ def _rows(
     question: Question,
     chosen: Any,
     model: str,
+    stem: str,
     record: dict[str, Any],
     tell: Tell,
 ) -> tables.Table:
-    file = folder / f"{name}-{model}.csv"
-    if model in record["parts"] and file.is_file():
+    file = folder / f"{name}-{stem}.csv"
+    if stem in record["parts"] and file.is_file():
         return tables.from_csv(file.read_bytes())
-    tell(f"{name}: {model} ...")
+    tell(f"{name}: {stem} ...")
     started = time.perf_counter()
     content = tables.to_csv(question.measure(chosen, model))
     seconds = time.perf_counter() - started
     storage.write(file, content)
-    record["parts"][model] = {"seconds": round(seconds, 1)}
+    record["parts"][stem] = {"seconds": round(seconds, 1)}
     if manifest.environment() != record["environment"]:  # gone on with elsewhere
-        record["parts"][model]["environment"] = manifest.environment()
+        record["parts"][stem]["environment"] = manifest.environment()
     storage.write_json(folder / f"{name}.json", record)
-    tell(f"{name}: {model} took {seconds / 60:.1f} minutes")
+    tell(f"{name}: {stem} took {seconds / 60:.1f} minutes")
     return tables.from_csv(content)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-__all__ = ["Interval", "bootstrap", "halves", "mean", "number"]
+from densityguide.verify import alignment_report as reports
+
+__all__ = ["Interval", "bootstrap", "halves", "mean", "number", "share"]
 
 
 class Interval(NamedTuple):
@@ -23,6 +25,12 @@ class Interval(NamedTuple):
     def words(self) -> str:
         """Like ``0.81 (0.74 to 0.86)``."""
         value, low, high = (number(part) for part in self)
+        return f"{value} ({low} to {high})"
+
+    @property
+    def percent(self) -> str:
+        """The same of a share, like ``81.0% (74.1% to 86.3%)``."""
+        value, low, high = (f"{part:.1%}" for part in self)
         return f"{value} ({low} to {high})"
 
 
@@ -55,6 +63,13 @@ def bootstrap(
     # Rows drawn anew may be all equal, where a statistic such as a correlation is undefined.
     low, high = np.nanpercentile(drawn.bootstrap_distribution, [2.5, 97.5])
     return Interval(float(statistic(*kept)), float(low), float(high))
+
+
+def share(passed: np.ndarray) -> Interval:
+    """The share of what passed, with Wilson's interval."""
+    met, count = int(np.sum(passed)), len(passed)
+    low, high = reports.wilson_interval(met, count)
+    return Interval(met / count, float(low), float(high))
 
 
 def mean(column: np.ndarray, seed: int = 0) -> Interval:

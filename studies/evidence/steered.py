@@ -24,14 +24,15 @@ SCAN = 9  # scales that match looks at for brackets
 @dataclass(frozen=True)
 class Settings:
     """``models`` counts samples for each request; ``natural`` unguided ones for the percentiles,
-    ``landed`` those for each request of landing, ``matched`` those of match in all; ``probes``
-    of a model's traces, for those that take others than two."""
+    ``landed`` those for each request of landing, or ``landings`` of a model, ``matched`` those of
+    match in all; ``probes`` of a model's traces, for those that take others than two."""
 
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     steps: int = 64
     natural: int = 24
     landed: int = 3
+    landings: dict[str, int] = field(default_factory=dict)
     matched: int = 6
     quantiles: tuple[float, ...] = (0.3, 0.7)
     probes: dict[str, int] = field(default_factory=dict)
@@ -75,7 +76,8 @@ def measure(settings: Settings, model: str) -> Table:
         latent = sampling.latent(flow, key_latent)
         return match_log_density(flow, latent, goal, key=key_solve, scan=SCAN, **options)
 
-    most = max(settings.natural, count, settings.landed, settings.matched)
+    some = settings.landings.get(model, settings.landed)
+    most = max(settings.natural, count, some, settings.matched)
     keys = jax.random.split(jax.random.key(settings.seed), most)
     checks = jax.random.split(jax.random.key(settings.seed + 1), most)
     parts, natural = [], np.full(most, np.nan)
@@ -106,7 +108,7 @@ def measure(settings: Settings, model: str) -> Table:
     for q in settings.quantiles:
         out = subject.each(dialled, keys[:count], np.full(count, q, np.float32))
         add("quantile", q, out.tracked, out)
-    for method, verb, size in (("target", aimed, count), ("land", landed, settings.landed)):
+    for method, verb, size in (("target", aimed, count), ("land", landed, some)):
         for percentile, goal in zip(PERCENTILES, goals, strict=True):
             wanted = np.full(size, goal, np.float32)
             add(method, percentile, wanted, subject.each(verb, keys[:size], wanted))

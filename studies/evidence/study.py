@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 
 from studies.evidence.tables import Table
 
-__all__ = ["FAILS", "HOLDS", "LIMITS", "Claim", "Question", "Reading", "Section", "verdict"]
+__all__ = [
+    *("FAILS", "HOLDS", "LIMITS", "UNDECIDED"),
+    *("Claim", "Question", "Reading", "Section", "agreed", "verdict", "word"),
+]
 
 HOLDS, LIMITS, FAILS = "holds", "holds with limits", "does not hold here"
+UNDECIDED = "undecided"
 
 
 class Claim(NamedTuple):
@@ -30,6 +34,7 @@ class Section(NamedTuple):
     heads: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
     figure: Any = None  # of densityguide.plotting
+    words: bool = False  # whether its cells are sentences
 
 
 class Reading(NamedTuple):
@@ -63,3 +68,36 @@ def verdict(passed: Sequence[bool]) -> str:
     met, asked = sum(passed), len(passed)
     word = HOLDS if met == asked else LIMITS if 2 * met >= asked else FAILS
     return f"{word} ({met} of {asked})"
+
+
+def word(text: str) -> str:
+    """A verdict without its count."""
+    return text.partition(" (")[0]
+
+
+def agreed(readings: Sequence[Reading], seeds: Sequence[int]) -> Reading:
+    """The first reading, with the verdicts of all: a claim is undecided where seeds disagree. What
+    others found is a section of its own."""
+    first, *others = readings
+    if not others:
+        return first
+    claims, rows = [], []
+    for each in zip(*(reading.claims for reading in readings), strict=True):
+        found = [claim.verdict for claim in each]
+        alike = len({word(text) for text in found}) == 1
+        said = "; ".join(f"seed {seed}: {text}" for seed, text in zip(seeds, found, strict=True))
+        text = found[0] if len(set(found)) == 1 else said
+        claims.append(each[0]._replace(verdict=text if alike else f"{UNDECIDED} ({said})"))
+        rows += [
+            [claim.text, str(seed), claim.found, claim.verdict]
+            for seed, claim in zip(seeds[1:], each[1:], strict=True)
+        ]
+    section = Section(
+        "With other seeds",
+        "The same with other random numbers; tables and figures above are those of seed "
+        f"{seeds[0]}. A claim whose verdicts differ is undecided.",
+        ("claim", "seed", "found", "verdict"),
+        rows,
+        words=True,
+    )
+    return Reading([*first.sections, section], claims)

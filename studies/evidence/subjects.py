@@ -1,4 +1,4 @@
-"""What is studied: a shipped model with the data it was trained on."""
+"""What is studied: a shipped model with the data it was trained on, or a network of others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from densityguide import data, models, parallel
 from densityguide.density.trace import Trace, exact, orthogonal
 from densityguide.flow.flow import Flow
 from densityguide.models import pretrained
-from densityguide.models.card import Card
+from tests.third_party import mnist_networks
 
-__all__ = ["Subject", "load"]
+__all__ = ["Subject", "load", "names"]
 
 EXACT, PROBES = 16, 2  # dimensions up to which traces are exact, and probes beyond
 FAMILIES = {
@@ -25,30 +25,25 @@ FAMILIES = {
     "linear": "flow matching",
 }
 NETWORKS = {"unet": "U-Net", "dit": "transformer", "mlp": "MLP"}
+FOREIGN = "of others"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model by its name, with its flow, its card and its data."""
+    """A model by its name, with its flow, which kind of generative model and which architecture it
+    is, and its data where they are here."""
 
     name: str
     flow: Flow
-    card: Card
-
-    @property
-    def family(self) -> str:
-        """Which kind of generative model it is."""
-        return FAMILIES[self.card.path]
-
-    @property
-    def network(self) -> str:
-        """The architecture."""
-        return NETWORKS[self.card.network["kind"].removeprefix("edm_")]
+    family: str
+    network: str
+    data_name: str | None = None
+    ends: tuple[float, float] = (0.0, 1.0)  # black and white, where the flow declares no transform
 
     @property
     def is_image(self) -> bool:
         """Whether its samples are pictures."""
-        return self.flow.transform is not None
+        return len(self.flow.shape) == 3
 
     @property
     def trace(self) -> Trace:
@@ -61,8 +56,13 @@ class Subject:
 
     @cached_property
     def data(self) -> data.Dataset:
-        """The data set it was trained on."""
-        return data.load(self.card.data["name"])
+        """The data set it was trained on; ValueError where it is not here."""
+        if self.data_name is None:
+            raise ValueError(
+                f"expected a model whose data are here, got {self.name}: leave it out of questions "
+                "that compare with data"
+            )
+        return data.load(self.data_name)
 
     def heldout(self, count: int) -> np.ndarray:
         """``count`` of the data that training never saw, or all there are; spread over the set."""
@@ -81,9 +81,20 @@ class Subject:
         return np.asarray(jax.vmap(transform)(samples, keys))
 
     def pictures(self, states: np.ndarray) -> np.ndarray:
-        """Integer pictures of states; points as they are."""
+        """Integer pictures of states, with values 0 .. `levels` - 1; points as they are."""
         transform = self.flow.transform
-        return states if transform is None else np.asarray(transform.inverse(states))
+        if transform is not None:
+            return np.asarray(transform.inverse(states))
+        if not self.is_image:
+            return states
+        low, high = self.ends
+        shades = (np.asarray(states, np.float64) - low) / (high - low) * (self.levels - 1)
+        return shades.round().clip(0, self.levels - 1).astype(np.uint8)
+
+    @property
+    def levels(self) -> int:
+        """Shades of each channel of its pictures."""
+        return 256 if self.data_name is None else self.data.levels
 
     def each(self, fn: Callable[..., Any], *samples: Any) -> Any:
         """``fn(flow, *sample)`` for every sample, as NumPy arrays: blocks on all devices."""
@@ -100,8 +111,17 @@ def _spread(samples: Any, count: int) -> np.ndarray:
     return np.asarray(samples[chosen])
 
 
-@lru_cache(maxsize=8)
+def names() -> tuple[str, ...]:
+    """The shipped models, and the networks that others trained."""
+    return (*models.names(), *mnist_networks.NAMES)
+
+
+@lru_cache(maxsize=12)
 def load(name: str) -> Subject:
-    """ValueError or FileNotFoundError, one line, for a model that is not shipped."""
+    """ValueError or FileNotFoundError, one line, for a model that is not known."""
+    if name in mnist_networks.NAMES:
+        flow, ends = mnist_networks.load(name), mnist_networks.RANGES[name]
+        return Subject(name, flow, FAMILIES["variance_preserving"], FOREIGN, ends=ends)
     _, _, card = pretrained.load(pretrained.folder_of(name))
-    return Subject(name, models.load(name), card)
+    network = NETWORKS[card.network["kind"].removeprefix("edm_")]
+    return Subject(name, models.load(name), FAMILIES[card.path], network, card.data["name"])

@@ -43,9 +43,7 @@ def to_csv(table: Table) -> bytes:
 
 def from_csv(content: bytes) -> Table:
     """The table that `to_csv` wrote."""
-    frame = pd.read_csv(
-        io.BytesIO(content), keep_default_na=False, na_values=["nan"], float_precision="round_trip"
-    )
+    frame = pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=["nan"])
     return {name: _plain(column) for name, column in _columns(frame).items()}
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import densityguide as dg
 from densityguide.disk import settings
 from studies import evidence
-from studies.evidence import questions
-from studies.evidence.study import Claim, Question, Reading, Section, verdict
+from studies.evidence import questions, subjects
+from studies.evidence.study import Claim, Question, Reading, Section, agreed, verdict
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,36 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "evidence").glob("*.to
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_questions_can_be_put(path):
     values = settings.read(path)
-    name, chosen = evidence.check(values)
+    name, each = evidence.check(values)
     assert name == path.stem
     assert f"python -m studies evidence configs/evidence/{path.name}" in path.read_text()
-    assert set(chosen.models) <= set(dg.models.names())
+    assert set(each[0].models) <= set(subjects.names())
+    _, (small,) = evidence.check(values, small=True)
+    assert set(small.models) < set(each[0].models), "less of the same"
+
+
+def test_verdicts_of_other_seeds(toy, tmp_path):
+    values = {"question": "toy", "again": [3], "models": {"digits8": 8}}
+    found = evidence.run(values, str(tmp_path))
+    assert toy == ["digits8", "digits8"]
+    assert (tmp_path / "data" / "toy-digits8-seed3.csv").is_file()
+    assert found["claims"][0]["verdict"] == "holds (1 of 1)"
+    assert "With other seeds" in (tmp_path / "toy.md").read_text()
+
+
+def test_a_claim_on_which_seeds_disagree_is_undecided():
+    def reading(*verdicts):
+        return Reading([], [Claim(str(n), "", "", text) for n, text in enumerate(verdicts)])
+
+    one = reading("holds (2 of 2)", "holds (2 of 2)", "holds with limits (1 of 2)")
+    two = reading("holds (2 of 2)", "does not hold here (0 of 2)", "holds with limits (2 of 3)")
+    found = [claim.verdict for claim in agreed([one, two], [0, 7]).claims]
+    assert found == [
+        "holds (2 of 2)",
+        "undecided (seed 0: holds (2 of 2); seed 7: does not hold here (0 of 2))",
+        "seed 0: holds with limits (1 of 2); seed 7: holds with limits (2 of 3)",
+    ]
+    assert agreed([one], [0]) is one
 
 
 def test_every_question_is_shipped():
@@ -107,13 +132,16 @@ def test_every_question_is_shipped():
     ("values", "message"),
     [
         ({"question": "detial"}, "try detail"),
-        ({}, "got None: try detail, "),
+        ({}, "got None: try dial, "),
         ({"question": "toy"}, "expected a table models"),
         ({"question": "toy", "models": {"digit8": 8}}, "did you mean 'digits8'"),
         (
             {"question": "toy", "models": {"digits8": 3}},
             "a count of 8 to 1000000, got 3",
         ),
+        ({"question": "toy", "models": {"digits8": 8}, "again": [0]}, "other seeds than 0"),
+        ({"question": "toy", "models": {"digits8": 8}, "again": [-1]}, "a count of 0"),
+        ({"question": "toy", "models": {"digits8": 8}, "again": 1}, r"e\.g\. again = \[1\]"),
         ({"question": "toy", "models": {"digits8": 8}, "sed": 1}, "did you mean 'seed'"),
         ({"question": "toy", "models": {"digits8": 8}, "seed": -1}, "expected seed a count of 0"),
         ({"question": "toy", "models": {"digits8": 8}, "values": []}, "expected some values"),

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 import densityguide as dg
-from studies.evidence import alignment, detail, nominal, statistics, study, tables
+from studies.evidence import alignment, detail, measures, nominal, statistics, study, tables
 
 
 def test_tables_come_back():
@@ -61,8 +61,8 @@ def test_neighbours():
 def test_total_variation():
     steps = np.arange(4) * 10
     ramp = np.broadcast_to(steps[:, None, None], (4, 6, 1))
-    assert detail.total_variation(ramp, 101) == pytest.approx(0.1)
-    assert detail.total_variation(np.full((4, 4, 3), 7), 256) == 0.0
+    assert measures.total_variation(ramp, 101) == pytest.approx(0.1)
+    assert measures.total_variation(np.full((4, 4, 3), 7), 256) == 0.0
 
 
 @pytest.mark.parametrize("path", ["variance_preserving", "variance_exploding", "linear"])
