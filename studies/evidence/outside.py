@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from densityguide.density.log_density import log_density
 from densityguide.steer.alignment import score_alignment
@@ -99,8 +99,11 @@ def detect(own: np.ndarray, others: np.ndarray) -> Interval:
 
 
 def _area(labels: np.ndarray, numbers: np.ndarray) -> float:
-    both = 0.0 < labels.mean() < 1.0  # rows drawn anew may be of one kind
-    return float(roc_auc_score(labels, numbers)) if both else np.nan
+    """Mann and Whitney's U over all pairs; not a number if rows drawn anew are of one kind."""
+    others = int(labels.sum())
+    pairs = others * (len(labels) - others)
+    above = float(rankdata(numbers)[labels > 0].sum()) - others * (others + 1) / 2.0
+    return above / pairs if pairs else np.nan
 
 
 def _areas(table: Table) -> dict[tuple[str, str], Interval]:

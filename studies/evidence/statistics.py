@@ -13,6 +13,8 @@ from densityguide.verify import alignment_report as reports
 
 __all__ = ["Interval", "bootstrap", "halves", "mean", "number", "share"]
 
+DRAWS = 1000  # of the bootstrap
+
 
 class Interval(NamedTuple):
     """An estimate and its 95 % interval."""
@@ -39,9 +41,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
-def bootstrap(
-    statistic: Callable[..., float], *columns: np.ndarray, seed: int = 0, draws: int = 1000
-) -> Interval:
+def bootstrap(statistic: Callable[..., float], *columns: np.ndarray, seed: int = 0) -> Interval:
     """``statistic(*columns)`` with the percentile interval of Efron's bootstrap (1979), which draws
     the n rows anew; rows in which a column is not finite are left out."""
     fine = np.all([np.isfinite(c).reshape(len(c), -1).all(axis=1) for c in columns], axis=0)
@@ -55,7 +55,7 @@ def bootstrap(
             (np.arange(size),),
             lambda rows: statistic(*(column[rows] for column in kept)),
             vectorized=False,
-            n_resamples=draws,
+            n_resamples=DRAWS,
             batch=1,  # as many rows at a time as there are
             method="percentile",
             rng=np.random.default_rng(seed),

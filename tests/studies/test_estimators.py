@@ -7,6 +7,8 @@ from scipy import stats
 
 from studies.evidence import estimators, tables
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 SIZE, COUNT, REPEATS = 64.0, 30, 4
 
 

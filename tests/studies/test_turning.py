@@ -6,6 +6,7 @@ import pytest
 from studies.evidence import dial, elsewhere, measures, outside, subjects, tables
 
 RNG = np.random.default_rng(0)
+pytestmark = pytest.mark.usefixtures("few_draws")
 
 
 def picture(high, size=16):
@@ -90,6 +91,7 @@ def test_the_paradox_is_seen():
     assert found[3] == "holds (1 of 1)"
 
 
+@pytest.mark.slow
 def test_pictures_from_elsewhere_keep_to_the_models_own_shape():
     subject = subjects.load("digits8")
     own = subject.heldout(12)

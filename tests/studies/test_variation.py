@@ -5,6 +5,8 @@ import pytest
 
 from studies.evidence import tables, variation
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 RNG = np.random.default_rng(0)
 
 
