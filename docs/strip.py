@@ -22,7 +22,7 @@ QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 
 
 def draw(
-    flow: dg.Flow, classes: int, quantiles: tuple[float, ...], steps: int
+    flow: dg.Flow, classes: int, quantiles: tuple[float, ...], steps: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images uint8 [classes, q, H, W, C], their measured bits/dim and its half-width."""
 
@@ -41,7 +41,7 @@ def draw(
         return flow.transform.inverse(out.x), bits, error
 
     labels = jnp.arange(classes)
-    keys = jax.vmap(lambda n: jax.random.fold_in(jax.random.key(0), n))(labels)
+    keys = jax.vmap(lambda n: jax.random.fold_in(jax.random.key(seed), n))(labels)
     column = jax.jit(jax.vmap(one, in_axes=(None, 0, None, 0)))
     columns = [
         jax.tree.map(np.asarray, column(flow, labels, jnp.float32(q), keys)) for q in quantiles
