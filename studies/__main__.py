@@ -85,6 +85,20 @@ def benchmark(
     runpy.run_module(f"studies.benchmarks.{name}", run_name="__main__")
 
 
+@app.command()
+def device(
+    out: Annotated[Path, typer.Option(help="Folder of device.json and device.md.")] = Path(
+        "device-figures"
+    ),
+    small: Annotated[bool, typer.Option("--small", help="A rehearsal of a minute.")] = False,
+    seconds: Annotated[float, typer.Option(help="Begin nothing new after so many.")] = 480.0,
+) -> None:
+    """Throughput, error by precision and repeatability of this machine's device."""
+    from studies import device
+
+    device.run(out, small=small, seconds=seconds)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status; bad input is one line on standard error."""
     xla.prepare()
