@@ -71,9 +71,9 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, call):
 def test_a_file_where_a_folder_should_be_is_one_line(tmp_path):
     (tmp_path / "shards").write_text("")
     place = storage.folder(tmp_path) / "shards" / "a.json"
-    with pytest.raises(storage.StorageError, match="Not a directory"):
+    with pytest.raises(ValueError, match="a file lies where a folder must be"):
         storage.remove(place)
-    with pytest.raises(storage.StorageError, match="cannot write"):
+    with pytest.raises(ValueError, match="a file lies where a folder must be"):
         storage.write_json(place, {})
 
 
