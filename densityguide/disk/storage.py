@@ -38,6 +38,7 @@ __all__ += ["absolute", "create", "names", "opened", "read", "write_json", "writ
 # Kind of address -> what can open it.
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}
 PACKAGES |= {"abfs": "adlfs", "abfss": "adlfs", "hf": "huggingface_hub"}
+EXTRAS = {"s3fs": '"densityguide[s3]"', "gcsfs": '"densityguide[gcs]"'}
 
 
 class StorageError(Exception):
@@ -83,7 +84,8 @@ def _needs(out: str, error: ImportError) -> str:
     if package is None:
         reason = " ".join(str(error).split())
         return f"expected a folder or an address for --out, got {out} ({reason})"
-    return f"{kind}:// addresses need the package {package}: pip install {package}"
+    wanted = EXTRAS.get(package, package)
+    return f"{kind}:// addresses need the package {package}: pip install {wanted}"
 
 
 def is_local(path: UPath) -> bool:
