@@ -184,6 +184,15 @@ class Cluster:
         words = self.ask("scontrol", "--oneliner", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def seconds(self, number: str) -> int:
+        """For how long it runs."""
+        hours, minutes, seconds = self.job(number)["RunTime"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+
+    def limit(self, number: str, minutes: int) -> None:
+        """Give it so much time in all."""
+        self.ask("scontrol", "update", f"jobid={number}", f"timelimit={minutes}")
+
     def ended(self, number: str, seconds: float = 600.0) -> Mapping[str, str]:
         """The same, once the job has ended for good."""
         end = time.monotonic() + seconds

@@ -2,12 +2,8 @@
 another job is refused."""
 
 import dataclasses
-import gc
 import json
-import os
 import shutil
-import signal
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,9 +12,7 @@ from small_job import SMALL
 from densityguide import parallel
 from densityguide.app import jobs
 from densityguide.app.jobs import Density, Output, Solve
-from densityguide.disk import settings
 from densityguide.disk.atomic import PART
-from densityguide.disk.interrupts import Preempted
 
 
 def test_a_finished_job_is_not_run_again(done, monkeypatch):
@@ -118,80 +112,3 @@ def test_another_split_of_the_same_data_is_refused(tmp_path):
     np.savez(file, train=points[:2], heldout=points[2:])
     with pytest.raises(ValueError, match="the split of the data changed since"):
         jobs.run(job, tmp_path / "out")
-
-
-def test_settings_that_came_since_are_at_their_defaults(done, tmp_path):
-    """A job that an earlier version began goes on."""
-    out = tmp_path / "out"
-    shutil.copytree(done[0], out)
-    manifest = json.loads((out / "manifest.json").read_text())
-    for name in ("prompt", "negative", "scale"):
-        del manifest["job"][name]
-    del manifest["job"]["solve"]["tolerance"], manifest["list"]
-    (out / "manifest.json").write_text(json.dumps(manifest))
-    assert jobs.open(out).job == SMALL
-    assert jobs.run(SMALL, out) == done[1]
-    (out / "shards" / "000001.npz").unlink()
-    assert jobs.run(SMALL, out) == done[1]
-    assert (out / "manifest.json").read_bytes() == (done[0] / "manifest.json").read_bytes()
-    asked = jobs.config.record(dataclasses.replace(SMALL, prompt="a cat"))
-    changed = settings.differences(jobs.config.completed(manifest["job"]), asked)
-    assert changed == ["prompt was '', is 'a cat'"]
-
-
-@pytest.mark.parametrize("listed", [None, 3, [], [1], [{}]])
-def test_a_damaged_list_of_shards_is_written_anew(done, tmp_path, listed):
-    out = tmp_path / "out"
-    shutil.copytree(done[0], out)
-    whole = (out / "manifest.json").read_bytes()
-    (out / "manifest.json").write_text(json.dumps(json.loads(whole) | {"shards": listed}))
-    with pytest.raises(ValueError, match="is unfinished"):
-        jobs.open(out)
-    assert jobs.run(SMALL, out) == done[1]
-    assert (out / "manifest.json").read_bytes() == whole
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_that_python_drops_is_heeded(tmp_path):
-    """What a handler raises inside a callback of the garbage collector goes nowhere."""
-    sent = []
-
-    def callback(phase, info):
-        if not sent:
-            sent.append(phase)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    @contextmanager
-    def progress(total, finished):
-        def tick(record):
-            gc.callbacks.append(callback)
-            gc.collect()
-            gc.callbacks.remove(callback)
-
-        yield tick
-
-    with pytest.raises(Preempted, match="stopped by SIGTERM"):
-        jobs.run(SMALL, tmp_path / "out", progress=progress)
-    assert sent
-    assert len(list(tmp_path.glob("out/shards/*.npz"))) == 1
-
-
-def test_a_folder_in_place_of_a_file_is_said_to_be(done, tmp_path):
-    shard = tmp_path / "out" / "shards" / "000000.npz"
-    shard.mkdir(parents=True)
-    shutil.copy(done[0] / "manifest.json", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"expected a file, .*000000\.npz is a folder: move it"):
-        jobs.run(SMALL, tmp_path / "out")
-    (tmp_path / "other" / ".lock").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"\.lock to be the lock of a run, it is a folder"):
-        jobs.run(SMALL, tmp_path / "other")
-
-
-def test_a_file_in_place_of_a_folder_is_said_to_be(done, tmp_path):
-    out = tmp_path / "out"
-    shutil.copytree(done[0], out)
-    shutil.rmtree(out / "shards")
-    (out / "shards").write_text("mine")
-    with pytest.raises(ValueError, match=r"a file lies where a folder must be, move it away"):
-        jobs.run(SMALL, out)
-    assert (out / "shards").read_text() == "mine"

@@ -133,14 +133,18 @@ def test_two_nodes_and_an_array(cluster, submit, place, out, finished):
 def test_its_time_is_up_and_then_a_node_is_lost(cluster, submit, place, out, finished):
     """SLURM's own signal before the limit, and a machine that is gone: it is put back both times.
     The tasks are stopped meanwhile, as if they had more to do than time."""
-    number = submit("--time=1", "--signal=TERM@25", SCRIPT)
+    number = submit("--signal=TERM@80", SCRIPT)
     tasks, end = held(out, 8), time.monotonic() + 100
+    # SLURM looks every 30 s, and sends its signal up to 30 s early: at the next look.
+    minutes = (cluster.seconds(number) + 40) // 60 + 1
+    cluster.limit(number, minutes)
     while not all(is_told(one) for one in tasks):
         assert time.monotonic() < end, cluster.job(number)
         time.sleep(0.1)
     for one in tasks:
         with suppress(ProcessLookupError):
             os.kill(one, signal.SIGCONT)
+    cluster.limit(number, 60)
     tasks = held(out, 8)
     assert said(place).count("stopped by SIGTERM: the same command goes on from here") == 2
     assert cluster.job(number)["Restarts"] == "1"
