@@ -1,5 +1,5 @@
-"""Folders that an earlier version began, or that somebody changed: the job goes on, or is refused in
-one line. And signals that Python drops."""
+"""Folders that an earlier version began, or that somebody changed: the job goes on, or is refused
+in one line. And signals that Python drops."""
 
 import dataclasses
 import gc
