@@ -46,17 +46,19 @@ def check(folder: Path, *, ours: Callable[[Path], bool] = _ours) -> Path:
     return folder
 
 
-def check_file(path: Path, *, ours: Callable[[Path], bool]) -> Path:
-    """The same for one file."""
-    with _named(path):
+def check_file(path: Path, *, ours: Callable[[Path], bool], option: str = "--out") -> Path:
+    """The same for one file, which ``option`` names."""
+    with _named(path, option):
         if path.is_dir():
-            raise ValueError(f"--out must be a file, {path} is a folder: add a file name")
+            raise ValueError(f"{option} must be a file, {path} is a folder: add a file name")
         there = path.exists()
     if there and not path.is_file():
-        raise ValueError(f"--out must be a file, {path} is a device or a pipe: choose another")
+        raise ValueError(f"{option} must be a file, {path} is a device or a pipe: choose another")
     if there and not ours(path):
-        raise ValueError(f"{path} exists and densityguide did not write it: choose another --out")
-    with _missing_folders(path.parent), _writable(path.parent):
+        raise ValueError(
+            f"{path} exists and densityguide did not write it: choose another {option}"
+        )
+    with _missing_folders(path.parent, option=option), _writable(path.parent, option):
         pass
     return path
 
@@ -75,31 +77,33 @@ def holds(*names: str) -> Callable[[Path], bool]:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(path: Path, option: str = "--out") -> Iterator[None]:
     """Refuse a path that may not be looked at, or whose name is too long."""
     try:
         yield
     except OSError as error:
-        raise _refused(path, error) from None
+        raise _refused(path, error, option) from None
 
 
 @contextlib.contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def _writable(folder: Path, option: str = "--out") -> Iterator[None]:
     # Asking the file system is the only test that holds for read-only mounts and for root.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _refused(folder, error) from None
+        raise _refused(folder, error, option) from None
     yield
 
 
-def _refused(folder: Path, error: OSError) -> ValueError:
-    return ValueError(f"cannot write to {folder!s:.300} ({error.strerror}): choose another --out")
+def _refused(folder: Path, error: OSError, option: str = "--out") -> ValueError:
+    return ValueError(
+        f"cannot write to {folder!s:.300} ({error.strerror}): choose another {option}"
+    )
 
 
 @contextlib.contextmanager
-def _missing_folders(folder: Path, *, keep: bool = False) -> Iterator[None]:
+def _missing_folders(folder: Path, *, keep: bool = False, option: str = "--out") -> Iterator[None]:
     """Make ``folder`` and its parents, and remove the new ones unless all went well."""
     made = []
     try:
@@ -109,7 +113,7 @@ def _missing_folders(folder: Path, *, keep: bool = False) -> Iterator[None]:
                 made.append(part)
     except OSError as error:
         _remove(made)
-        raise _refused(folder, error) from None
+        raise _refused(folder, error, option) from None
     try:
         yield
     except BaseException:

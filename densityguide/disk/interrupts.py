@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
-__all__ = ["STOPPED", "Preempted", "Stop", "interruptible"]
+__all__ = ["STOPPED", "Preempted", "Stop", "check", "fatal", "interruptible"]
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -21,7 +22,9 @@ class Preempted(BaseException):
 
 
 @contextmanager
-def _handled(handler: Callable[[int, Any], None], *numbers: int) -> Iterator[None]:
+def _handled(
+    handler: Callable[[int, Any], None] | signal.Handlers, *numbers: int
+) -> Iterator[None]:
     """Give these signals to ``handler`` meanwhile. Only the main thread may set handlers, and only
     it receives signals; in other threads nothing changes."""
     before = {}
@@ -38,14 +41,44 @@ def _handled(handler: Callable[[int, Any], None], *numbers: int) -> Iterator[Non
                 signal.signal(number, old)
 
 
-def interruptible() -> AbstractContextManager[None]:
-    """Raise `Preempted` when SIGTERM arrives: between two blocks, since a block is not interrupted.
-    The shard in hand is dropped."""
+_raised: list[BaseException] = []  # by a handler of `interruptible`, since it was entered
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Preempted` when SIGTERM arrives, KeyboardInterrupt at Ctrl-C: between two blocks;
+    none is interrupted. The shard in hand is dropped.
+
+    Python drops what a handler raises while a callback of its garbage collector runs, of which JAX
+    has one; hence `check`.
+    """
 
     def stop(number: int, frame: Any) -> None:
-        raise Preempted
+        _raised[:] = [Preempted() if number == signal.SIGTERM else KeyboardInterrupt()]
+        raise _raised[0]
 
-    return _handled(stop, signal.SIGTERM)
+    with _handled(stop, signal.SIGTERM, *_ctrl_c()):
+        try:
+            yield
+        finally:
+            _raised.clear()
+
+
+def check() -> None:
+    """Raise again what was dropped on its way; a long loop calls it now and then."""
+    if _raised and threading.current_thread() is threading.main_thread():
+        raise _raised.pop()
+
+
+def fatal() -> AbstractContextManager[None]:
+    """Let Ctrl-C end the process at once, meanwhile: for a call that Python cannot interrupt."""
+    return _handled(signal.SIG_DFL, *_ctrl_c())
+
+
+def _ctrl_c() -> list[int]:
+    """SIGINT, unless somebody else cares for it, or it is ignored, as in the background."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return [signal.SIGINT] if ours else []
 
 
 class Stop:

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from upath import UPath
 
-from densityguide.disk import storage
+from densityguide.disk import interrupts, storage
 from densityguide.disk.locks import held
 
 __all__ = ["FOLDER", "Lease", "Watch", "locked", "writer"]
@@ -131,6 +131,7 @@ def _outlive(path: UPath, patience: float, say: Callable[[str], None]) -> None:
     say(f"waiting {patience:g} s for signs of life of the run{writer(first)} that holds {path}")
     while not watch.is_silent(path):
         time.sleep(patience / RENEWALS / 2)
+        interrupts.check()
         now = watch.look(path)
         if storage.read_json(path) is None:  # it ended meanwhile
             return

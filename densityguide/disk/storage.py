@@ -7,13 +7,14 @@ On a local disk `atomic` sees to that; object stores show an object once it is c
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from upath import UPath
 
@@ -31,12 +32,13 @@ __all__ = [
     "sweep",
     "write",
 ]
-__all__ += ["create", "names", "read", "write_json", "writing"]
+__all__ += ["absolute", "create", "names", "opened", "read", "write_json", "writing"]
 
 
 # Kind of address -> what can open it.
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}
 PACKAGES |= {"abfs": "adlfs", "abfss": "adlfs", "hf": "huggingface_hub"}
+EXTRAS = {"s3fs": '"densityguide[s3]"', "gcsfs": '"densityguide[gcs]"'}
 
 
 class StorageError(Exception):
@@ -82,7 +84,8 @@ def _needs(out: str, error: ImportError) -> str:
     if package is None:
         reason = " ".join(str(error).split())
         return f"expected a folder or an address for --out, got {out} ({reason})"
-    return f"{kind}:// addresses need the package {package}: pip install {package}"
+    wanted = EXTRAS.get(package, package)
+    return f"{kind}:// addresses need the package {package}: pip install {wanted}"
 
 
 def is_local(path: UPath) -> bool:
@@ -95,14 +98,24 @@ def local(path: UPath) -> Path:
     return Path(path.path)
 
 
+def absolute(path: UPath) -> UPath:
+    """The same wherever this process goes."""
+    return UPath(local(path).absolute()) if is_local(path) else path
+
+
 @contextmanager
 def writing(path: UPath) -> Iterator[None]:
     """Turn the operating system's refusals into `StorageError`; ValueError for a folder in place of
-    the file."""
+    the file, or a file in place of a folder."""
     try:
         yield
     except IsADirectoryError:
         raise ValueError(f"expected a file, {path} is a folder: move it away") from None
+    except (NotADirectoryError, FileExistsError):
+        raise ValueError(
+            f"cannot write {path}: a file lies where a folder must be, move it away or choose "
+            "another place"
+        ) from None
     except FileNotFoundError as error:
         if is_local(path):
             raise StorageError(f"cannot write {path} ({error.strerror})") from None
@@ -154,9 +167,21 @@ def create(path: UPath, content: bytes) -> bool:
 def read(path: UPath) -> bytes:
     """All of it; OSError where there is none, UnreadableError where a store says nothing."""
     if is_local(path):
-        return path.read_bytes()
+        with opened(path) as file:
+            return file.read()
     with _reading(path):
         return path.fs.cat_file(path.path)
+
+
+def opened(path: UPath) -> IO[bytes]:
+    """The same as a file; what lies in a store is read at once, since a request for every part
+    would cost more."""
+    if not is_local(path):
+        return io.BytesIO(read(path))
+    file = local(path)
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise OSError(errno.EINVAL, "is a device or a pipe", str(file))  # it could block for ever
+    return file.open("rb")
 
 
 @contextmanager
@@ -191,7 +216,7 @@ def read_json(path: UPath) -> Any:
     """The value, or None where there is no readable JSON."""
     try:
         return json.loads(read(path))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import pytest
 from outputs import contents
+from small_job import SMALL
 
+from densityguide.app import jobs
+
+STORES = ("AWS_", "STORAGE_EMULATOR_", "GCSFS_")  # variables that say where they are
 ROOT = Path(__file__).parent.parent.parent
 
 # Cheap samples in many shards: what is tried here is their way to the disk.
@@ -47,7 +52,7 @@ def start(environment, job) -> Callable[..., subprocess.Popen]:
     """``start(out, *options, devices=1)``: the job as a process."""
 
     def start(out: Path, *options: str, devices: int = 1, **others) -> subprocess.Popen:
-        stores = {name: value for name, value in os.environ.items() if name.startswith("AWS")}
+        stores = {name: value for name, value in os.environ.items() if name.startswith(STORES)}
         flags = f"--xla_force_host_platform_device_count={devices}"
         return subprocess.Popen(
             [sys.executable, "-m", "densityguide", "run", job, "--out", out, *options],
@@ -71,3 +76,17 @@ def finished(start, tmp_path_factory):
     found = contents(out)
     assert len(found) == 2 * 120 + 2
     return found
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("small") / "out"
+    return out, jobs.run(SMALL, out)
+
+
+@pytest.fixture(scope="module")
+def done(small_run, tmp_path_factory):
+    """The folder of a finished small job, and its summary; each module has a copy to damage."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    shutil.copytree(small_run[0], out)
+    return out, small_run[1]

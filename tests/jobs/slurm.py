@@ -117,11 +117,30 @@ class Cluster:
         self._daemon("munged", "--foreground", "--force", *given)
         self._until(lambda: (folder / "munge.socket").exists(), "munged")
         self._daemon("slurmctld", "-D")
-        for node in (host, f"{host}x"):
-            self._daemon("slurmd", "-D", "-N", node)
+        self._daemon("slurmd", "-D", "-N", host)
+        self._second = self._daemon("slurmd", "-D", "-N", f"{host}x")
         self._until(lambda: self._idle() == ["idle", "idle"], "slurmctld")
 
-    def _daemon(self, *command: str) -> None:
+    def lose(self, task: int) -> None:
+        """Without a word the second node is gone, with everything there, of which ``task`` is the
+        only one of a job's; then its operator says so."""
+        step = int(Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()[1])
+        for number in (self._second.pid, step, task):
+            os.kill(number, signal.SIGKILL)
+        self._second.wait()
+        self._daemons.remove(self._second)
+        self._node("down", "reason=lost")
+
+    def find(self) -> None:
+        """It is back."""
+        self._second = self._daemon("slurmd", "-D", "-N", f"{name_here()}x")
+        self._node("resume")
+
+    def _node(self, state: str, *more: str) -> None:
+        name = f"nodename={name_here()}x"
+        self.ask("scontrol", "update", name, f"state={state}", *more)
+
+    def _daemon(self, *command: str) -> subprocess.Popen[bytes]:
         with open(self.folder / f"{command[0]}.out", "ab") as out:
             self._daemons.append(
                 subprocess.Popen(
@@ -136,6 +155,7 @@ class Cluster:
                     stderr=out,
                 )
             )
+        return self._daemons[-1]
 
     def _idle(self) -> list[str]:
         command = ["sinfo", "--noheader", "--Node", "--format=%T"]
@@ -164,6 +184,15 @@ class Cluster:
         words = self.ask("scontrol", "--oneliner", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def seconds(self, number: str) -> int:
+        """For how long it runs."""
+        hours, minutes, seconds = self.job(number)["RunTime"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+
+    def limit(self, number: str, minutes: int) -> None:
+        """Give it so much time in all."""
+        self.ask("scontrol", "update", f"jobid={number}", f"timelimit={minutes}")
+
     def ended(self, number: str, seconds: float = 600.0) -> Mapping[str, str]:
         """The same, once the job has ended for good."""
         end = time.monotonic() + seconds
@@ -171,6 +200,13 @@ class Cluster:
             assert time.monotonic() < end, f"job {number} is still {found['JobState']}"
             time.sleep(0.2)
         return found
+
+    def until_pending(self, number: str, seconds: float = 120.0) -> None:
+        """Until the job is back in the queue."""
+        end = time.monotonic() + seconds
+        while (found := self.job(number))["JobState"] != "PENDING":
+            assert time.monotonic() < end, f"job {number} is still {found['JobState']}"
+            time.sleep(0.2)
 
     def processes(self) -> list[int]:
         """All that live of it: daemons, steps and tasks, which carry its SLURM_CONF."""

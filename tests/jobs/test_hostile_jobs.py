@@ -17,6 +17,15 @@ ROWS = {
     "both": (["j.toml", "--set", "solve.rtol=1e-3"], "leave one out"),
     "alone": (["j.toml", "--processes", "2"], "expected --processes with --process"),
     "patience": (["j.toml", "--patience", "0"], "expected --patience above 0 seconds, got 0.0"),
+    "port": (
+        ["j.toml", "--coordinator", "host", "--processes", "2", "--process", "0"],
+        "expected --coordinator HOST:PORT, got 'host'",
+    ),
+    "under a file": (["j.toml", "--out", "j.toml/x"], "a file lies where a folder must be"),
+    "log of others": (["j.toml", "--log", "k.toml"], "k.toml exists and densityguide did not"),
+    "log folder": (["j.toml", "--log", "F"], "--log must be a file, F is a folder"),
+    "log device": (["j.toml", "--log", "/dev/full"], "is a device or a pipe: choose another"),
+    "log nowhere": (["j.toml", "--log", "j.toml/x"], "choose another --log"),
     "several": (
         ["j.toml", "k.toml", "--processes", "2", "--process", "0"],
         "expected one job with",

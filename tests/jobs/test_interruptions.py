@@ -16,8 +16,8 @@ def shards(out) -> int:
     return len(list(out.glob("shards/*.json")))
 
 
-def finish(start, out) -> None:
-    process = start(out)
+def finish(start, out, devices=1) -> None:
+    process = start(out, devices=devices)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
 
@@ -29,46 +29,13 @@ def two_processes() -> tuple[str, ...]:
     return ("--coordinator", f"localhost:{port}", "--processes", "2", "--process")
 
 
-def test_killed_twenty_times(start, finished, tmp_path):
-    moments = random.Random(0)
-    out, seen = tmp_path / "out", set()
-    for number in range(20):
-        process, begun = start(out), time.monotonic()
-        had = shards(out)
-        # Every fourth at any moment, so mostly while starting; the others once there is more to
-        # lose than before.
-        patience = 60.0 if number % 4 else 5.0 * moments.random()
-        while process.poll() is None and time.monotonic() < begun + patience:
-            if shards(out) > had:
-                time.sleep(0.02 * moments.random())
-                break
-            time.sleep(0.002)
-        process.kill()
-        process.communicate()
-        seen.add(shards(out))
-    assert len(seen - {0, 120}) >= 8  # it was stopped half-way, at different places
-    finish(start, out)
-    assert contents(out) == finished
+def until(process, out, count) -> None:
+    while shards(out) < count and process.poll() is None:
+        time.sleep(0.002)
 
 
-def test_sigterm_ends_with_its_own_status(start, finished, tmp_path):
-    out = tmp_path / "out"
-    process = start(out)
-    while not shards(out) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == 75, errors
-    assert errors == "stopped by SIGTERM: the same command goes on from here\n"
-    assert 0 < shards(out) < 120
-    assert not [path for path in out.rglob(".*") if path.name != ".lock"]
-    finish(start, out)
-    assert contents(out) == finished
-
-
-def test_full_disk(start, finished, tmp_path):
+def full_disk(start, out) -> None:
     """A limit on the size of files stands for the disk: the write fails half-way."""
-    out = tmp_path / "out"
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
@@ -80,23 +47,62 @@ def test_full_disk(start, finished, tmp_path):
     assert line.startswith("error: cannot write ")
     assert "make room" in line
     assert not list(out.glob("shards/*"))
+
+
+def killed(start, out, count, seconds) -> None:
+    """Some time after it has that many shards."""
+    process = start(out)
+    until(process, out, count)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+
+
+def terminated(start, out, count) -> None:
+    process = start(out)
+    until(process, out, count)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 75, errors
+    assert errors == "stopped by SIGTERM: the same command goes on from here\n"
+    assert not [path for path in out.rglob(".*") if path.name != ".lock"]
+
+
+def test_stopped_again_and_again(start, finished, tmp_path):
+    """That it may be killed at any write is shown in test_kill_points.py; here real processes are
+    stopped in every way, one after another in one folder."""
+    moments = random.Random(0)
+    out, seen = tmp_path / "out", []
+    full_disk(start, out)
+    killed(start, out, 0, 3.0 * moments.random())  # mostly while it starts
+    for stop in (killed, terminated, killed):
+        had = shards(out)
+        stop(start, out, had + 1, *([0.02 * moments.random()] if stop is killed else []))
+        seen.append(shards(out) - had)
+    assert min(seen) > 0  # each began where the one before it was stopped
+    assert shards(out) < 120
     finish(start, out)
     assert contents(out) == finished
 
 
 def test_damaged_shards_are_done_again(start, finished, tmp_path):
+    """By three devices, which does not show."""
     out = tmp_path / "out"
-    finish(start, out)
-    shards = out / "shards"
-    (shards / "000003.npz").write_bytes((shards / "000003.npz").read_bytes()[:-100])
-    (shards / "000005.json").unlink()
-    damaged = bytearray((shards / "000007.npz").read_bytes())
+    for name, content in finished.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+    folder = out / "shards"
+    (folder / "000003.npz").write_bytes((folder / "000003.npz").read_bytes()[:-100])
+    (folder / "000005.json").unlink()
+    damaged = bytearray((folder / "000007.npz").read_bytes())
     damaged[len(damaged) // 2] ^= 1
-    (shards / "000007.npz").write_bytes(damaged)
-    untouched = (shards / "000001.npz").stat().st_mtime_ns
-    finish(start, out)
+    (folder / "000007.npz").write_bytes(damaged)
+    for number in range(20, 60):
+        (folder / f"{number:06d}.npz").unlink()
+    untouched = (folder / "000001.npz").stat().st_mtime_ns
+    finish(start, out, devices=3)
     assert contents(out) == finished
-    assert (shards / "000001.npz").stat().st_mtime_ns == untouched
+    assert (folder / "000001.npz").stat().st_mtime_ns == untouched
 
 
 def test_two_runs_on_one_folder(start, finished, tmp_path):
@@ -115,18 +121,10 @@ def test_two_runs_on_one_folder(start, finished, tmp_path):
     assert contents(out) == finished
 
 
-def test_devices_do_not_show(start, finished, tmp_path):
-    out = tmp_path / "out"
-    process = start(out, devices=3)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert contents(out) == finished
-
-
 def test_two_processes_equal_one(start, finished, tmp_path):
-    """Under jax.distributed on loopback, four simulated devices each."""
+    """Under jax.distributed on loopback, two simulated devices each."""
     out, by_hand = tmp_path / "out", two_processes()
-    both = [start(out, *by_hand, str(number), devices=4) for number in range(2)]
+    both = [start(out, *by_hand, str(number), devices=2) for number in range(2)]
     errors = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
     assert contents(out) == finished

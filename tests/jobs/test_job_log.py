@@ -24,9 +24,27 @@ def test_the_log_has_the_lines_of_a_pipe(tmp_path, capsys):
         assert [a[name] for name in exact] == [b[name] for name in exact]
 
 
-def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
-    with (
-        pytest.raises(StorageError, match=r"cannot write .*nowhere/log\.jsonl \(No such file"),
-        logged(tmp_path / "nowhere" / "log.jsonl")(4, 0),
-    ):
-        pass
+def test_a_full_disk_is_one_line(tmp_path):
+    """Also where the system says so only when the file is closed."""
+    path = tmp_path / "log.jsonl"
+    with logged(path)(4, 0) as tick:
+        path.symlink_to("/dev/full")
+        with pytest.raises(StorageError, match=r"cannot write .*log\.jsonl \(No space left"):
+            tick(RECORD)
+
+
+def test_a_log_may_lie_in_a_folder_to_come(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    with logged(path)(4, 0) as tick:
+        assert not path.parent.exists()
+        tick(RECORD)
+    assert json.loads(path.read_text())["shard"] == 3
+
+
+@pytest.mark.parametrize("content", ["notes", "3", '{"lr": 0.1}', "\0"])
+def test_files_of_others_are_no_log(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="densityguide did not write it: choose another --log"):
+        logged(path)
+    assert path.read_text() == content

@@ -139,6 +139,8 @@ def test_without_ray_it_is_one_line(monkeypatch):
         ValueError, match=r'which is not installed: run pip install "densityguide\['
     ):
         next(jobs.on_ray()(folder("memory://x"), [0]))
+    with pytest.raises(ValueError, match="the engine ray needs the package ray"):
+        engine_named("ray", None, None, None)  # before any folder is made
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "auto"])

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,12 @@ SCRIPT = Path(__file__).parents[2] / "configs" / "slurm.sh"
 PATIENCE = 5
 
 
-def started():
-    try:
-        return slurm.Cluster()
-    except RuntimeError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
 def cluster():
-    cluster = started()
+    try:
+        cluster = slurm.Cluster()
+    except RuntimeError as error:
+        pytest.skip(str(error))
     yield cluster
     cluster.close()
 
@@ -77,20 +74,26 @@ def out(place):
     return place / "emoji32-sweep"
 
 
-def test_nothing_outlives_it(tmp_path):
-    cluster = started()
-    try:
-        daemons = len(cluster.processes())
-        command = "trap '' TERM; srun sh -c \"trap '' TERM; touch begun; sleep 600\""
-        cluster.ask("sbatch", "--output=/dev/null", f"--wrap={command}", cwd=tmp_path)
-        end = time.monotonic() + 60
-        while not (tmp_path / "begun").exists() and time.monotonic() < end:
-            time.sleep(0.1)
-        assert len(cluster.processes()) > daemons
-    finally:
-        cluster.close()
-    assert cluster.processes() == []
-    assert not cluster.folder.exists()
+def said(place):
+    return (place / "said.txt").read_text()
+
+
+def task(out, who):
+    """The process id of a task of the latest start."""
+    leases = sorted(
+        (out / "leases").glob(f"*{who:06d}.json"), key=lambda path: path.stat().st_mtime_ns
+    )
+    return json.loads(leases[-1].read_text())["pid"]
+
+
+def held(out, more):
+    """Both tasks of the latest start, stopped once there are so many more shards."""
+    until(out, min(shards(out) + more, 119))
+    tasks = [task(out, who) for who in (0, 1)]
+    for number in tasks:
+        os.kill(number, signal.SIGSTOP)
+    assert shards(out) < 120
+    return tasks
 
 
 def until(out, count, seconds=300):
@@ -98,50 +101,83 @@ def until(out, count, seconds=300):
     while shards(out) < count:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert shards(out) < 120
 
 
-def test_two_nodes(cluster, submit, place, out, finished):
-    found = cluster.ended(submit(SCRIPT))
-    said = (place / "said.txt").read_text()
-    assert (found["JobState"], found["NumNodes"], found["NumTasks"]) == ("COMPLETED", "2", "2"), (
-        said
-    )
-    assert found["Restarts"] == "0"
-    assert contents(out) == finished
+def is_told(number):
+    """Whether SIGTERM waits for a stopped process, or has ended it."""
+    try:
+        words = Path(f"/proc/{number}/status").read_text().split()
+    except OSError:
+        return True
+    pending = [int(words[words.index(name) + 1], 16) for name in ("SigPnd:", "ShdPnd:")]
+    return any(mask & 1 << signal.SIGTERM - 1 for mask in pending)
 
 
-def test_sigterm_puts_it_back(cluster, submit, place, out, finished):
-    number = submit(SCRIPT)
-    until(out, 8)
-    cluster.ask("scancel", "--signal=TERM", number)
-    found = cluster.ended(number)
-    said = (place / "said.txt").read_text()
-    assert (found["JobState"], found["Restarts"]) == ("COMPLETED", "1"), said
-    assert said.count("stopped by SIGTERM: the same command goes on from here") == 2
-    assert contents(out) == finished
-
-
-@pytest.mark.parametrize("who", [0, 1])
-def test_task_killed(cluster, submit, place, out, finished, who):
-    number = submit(SCRIPT, "--patience", str(PATIENCE))
-    until(out, 8)
-    (lease,) = (out / "leases").glob(f"*{who:06d}.json")
-    os.kill(json.loads(lease.read_text())["pid"], signal.SIGKILL)
-    found = cluster.ended(number)
-    said = (place / "said.txt").read_text()
-    assert (found["JobState"], found["Restarts"]) == ("COMPLETED", "1"), said
-    assert f"gave no sign of life for {PATIENCE} s: others take over its shards" in said
-    assert contents(out) == finished
-
-
-def test_array(cluster, submit, place, out, finished):
-    command = (
-        f"densityguide run configs/emoji32-sweep.toml --out {out} "
+def test_two_nodes_and_an_array(cluster, submit, place, out, finished):
+    """At the same time: two tasks that meet, and two of an array that do not."""
+    array = (
+        f"densityguide run configs/emoji32-sweep.toml --out {place / 'array'} "
         "--processes 2 --process $SLURM_ARRAY_TASK_ID"
     )
-    number = submit("--array=0-1", "--requeue", f"--wrap={command}")
-    for task in (0, 1):
-        found = cluster.ended(f"{number}_{task}")
-        assert found["JobState"] == "COMPLETED", (place / "said.txt").read_text()
+    numbers = submit(SCRIPT), submit("--array=0-1", "--requeue", f"--wrap={array}")
+    found = cluster.ended(numbers[0])
+    told = [found[name] for name in ("JobState", "NumNodes", "NumTasks", "Restarts")]
+    assert told == ["COMPLETED", "2", "2", "0"], said(place)
+    for number in (0, 1):
+        state = cluster.ended(f"{numbers[1]}_{number}")["JobState"]
+        assert state == "COMPLETED", said(place)
     assert contents(out) == finished
+    assert contents(place / "array") == finished
+
+
+def test_its_time_is_up_and_then_a_node_is_lost(cluster, submit, place, out, finished):
+    """SLURM's own signal before the limit, and a machine that is gone: it is put back both times.
+    The tasks are stopped meanwhile, as if they had more to do than time."""
+    number = submit("--signal=TERM@80", SCRIPT)
+    tasks, end = held(out, 8), time.monotonic() + 100
+    # SLURM looks every 30 s, and sends its signal up to 30 s early: at the next look.
+    minutes = (cluster.seconds(number) + 40) // 60 + 1
+    cluster.limit(number, minutes)
+    while not all(is_told(one) for one in tasks):
+        assert time.monotonic() < end, cluster.job(number)
+        time.sleep(0.1)
+    for one in tasks:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGCONT)
+    cluster.limit(number, 60)
+    tasks = held(out, 8)
+    assert said(place).count("stopped by SIGTERM: the same command goes on from here") == 2
+    assert cluster.job(number)["Restarts"] == "1"
+    cluster.lose(tasks[1])
+    os.kill(tasks[0], signal.SIGCONT)
+    cluster.until_pending(number)
+    cluster.find()
+    found = cluster.ended(number)
+    assert (found["JobState"], found["NumNodes"]) == ("COMPLETED", "2"), said(place)
+    assert int(found["Restarts"]) >= 2
+    assert contents(out) == finished
+
+
+def test_a_task_is_killed(cluster, submit, place, out, finished):
+    """The one that leads, on the node that runs the script."""
+    number = submit(SCRIPT, "--patience", str(PATIENCE))
+    until(out, 8)
+    os.kill(task(out, 0), signal.SIGKILL)
+    found = cluster.ended(number)
+    assert (found["JobState"], found["Restarts"]) == ("COMPLETED", "1"), said(place)
+    assert f"gave no sign of life for {PATIENCE} s: others take over its shards" in said(place)
+    assert contents(out) == finished
+
+
+def test_nothing_outlives_it(cluster, place):
+    """The last one: it ends the cluster, with a job that does not heed SIGTERM."""
+    daemons = len(cluster.processes())
+    command = "trap '' TERM; srun sh -c \"trap '' TERM; touch begun; sleep 600\""
+    cluster.ask("sbatch", "--output=/dev/null", f"--wrap={command}", cwd=place)
+    end = time.monotonic() + 60
+    while not (place / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(cluster.processes()) > daemons
+    cluster.close()
+    assert cluster.processes() == []
+    assert not cluster.folder.exists()

@@ -10,9 +10,9 @@ from typing import Any, TextIO
 from densityguide.app import jobs
 from densityguide.app.commands import tables
 from densityguide.app.commands.endings import ended
-from densityguide.app.jobs import config, hosts
+from densityguide.app.jobs import config, hosts, ray_tasks
 from densityguide.app.jobs.engines import Engine
-from densityguide.app.jobs.progress import logged, shown
+from densityguide.app.jobs.progress import check_log, logged, shown
 from densityguide.app.names import shown as shown_name
 from densityguide.disk import storage
 
@@ -65,6 +65,8 @@ def run(
         return ended(partial(_train, job, out, others | {"engine": engine}))
     if several and _is_given(others | {"patience": None}):
         raise ValueError("expected one job with --distributed and its kin: start them one by one")
+    if log is not None:
+        check_log(log)  # rather than once the others were met
     status, here = ended(partial(hosts.join, **others))  # before anything touches a device
     if here is None:
         return status, None
@@ -86,6 +88,7 @@ def engine_named(
         return None
     if name != "ray":
         raise ValueError(f"expected --engine local or ray, got {name!r:.40}")
+    ray_tasks.installed()  # rather than once the folder was begun
     return jobs.on_ray(address, cpus=1.0 if cpus is None else cpus, gpus=gpus)
 
 

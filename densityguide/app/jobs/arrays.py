@@ -58,7 +58,9 @@ def layout(path: UPath) -> dict[str, Layout]:
             name: Layout(tuple(found["shape"]), np.dtype(found["dtype"]))
             for name, found in read.items()
         }
-    with path.open("rb") as file, zipfile.ZipFile(file) as stored:
+    # Of what lies in a store only this part is fetched.
+    opened = storage.opened(path) if storage.is_local(path) else path.open("rb")
+    with opened as file, zipfile.ZipFile(file) as stored:
         return {name.removesuffix(".npy"): _npy_layout(stored, name) for name in stored.namelist()}
 
 
@@ -74,13 +76,8 @@ def read(path: UPath, names: Sequence[str]) -> dict[str, np.ndarray]:
     if path.suffix == ".zarr":
         with _on_disk(path, names) as local:
             return {name: _open(local / name).read().result() for name in names}
-    with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
+    with storage.opened(path) as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in names}
-
-
-def _opened(path: UPath) -> Any:
-    """From a store all at once: a request for every array would cost more."""
-    return path.open("rb") if storage.is_local(path) else io.BytesIO(storage.read(path))
 
 
 def digest(path: UPath) -> str | None:

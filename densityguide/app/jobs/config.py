@@ -14,7 +14,7 @@ from densityguide.app.requests import check_tolerance
 from densityguide.disk import settings
 
 __all__ = ["Alignment", "Density", "Guidance", "Job", "Noise", "Output", "Sampling", "Solve"]
-__all__ += ["check", "read", "record"]
+__all__ += ["check", "completed", "read", "record"]
 
 GUIDANCES = ("quantile", "calibrated", "pinned", "budget", "target")
 TRACES = ("auto", "none", "exact", "hutchinson", "orthogonal")
@@ -151,6 +151,16 @@ def record(job: Job) -> dict[str, Any]:
     """The resolved settings, as plain values."""
     kind = next(name for name, known in KINDS.items() if isinstance(job, known))
     return {"kind": kind} | _plain(dataclasses.asdict(job))
+
+
+def completed(known: dict[str, Any]) -> dict[str, Any]:
+    """A `record` of an earlier version, with the settings that came since at their defaults."""
+    values = dict(known)
+    kind = KINDS.get(values.pop("kind", ""))
+    try:
+        return known if kind is None else record(settings.build(kind, values))
+    except ValueError:
+        return known
 
 
 def _plain(value: Any) -> Any:

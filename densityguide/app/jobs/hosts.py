@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from densityguide.disk.interrupts import Preempted
+from densityguide.disk.interrupts import Preempted, fatal
 
 __all__ = ["PATIENCE", "Hosts", "join", "say"]
 
@@ -71,18 +71,21 @@ def join(
         raise ValueError(f"expected --process in 0 .. {processes - 1}, got {process}")
     elif coordinator is None:
         return Hosts(process, processes, patience)
+    elif not (coordinator.rpartition(":")[0] and coordinator.rpartition(":")[2].isdecimal()):
+        raise ValueError(f"expected --coordinator HOST:PORT, got {coordinator!r:.100}")
     return Hosts(*_met(coordinator, processes, process), patience, _meeting())
 
 
 def _met(coordinator: str | None, processes: int | None, process: int | None) -> tuple[int, int]:
     try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            process,
-            initialization_timeout=MEETING,
-            heartbeat_timeout_seconds=int(PATIENCE),
-        )
+        with fatal():
+            jax.distributed.initialize(
+                coordinator,
+                processes,
+                process,
+                initialization_timeout=MEETING,
+                heartbeat_timeout_seconds=int(PATIENCE),
+            )
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         if "DEADLINE_EXCEEDED" in reason:

@@ -12,6 +12,7 @@ import numpy as np
 from upath import UPath
 
 from densityguide import __version__
+from densityguide.app.jobs import config
 from densityguide.disk import leases, locks, settings, storage
 
 __all__ = ["PROGRAM", "begin", "environment", "facts", "finish", "is_finished", "is_whole", "met"]
@@ -56,7 +57,7 @@ def begin(
                 "finished there for shards of this very job by --repair"
             )
         known = {"program": PROGRAM, "job": job, "facts": facts, "environments": []}
-    changed = settings.differences(known["job"], job)
+    changed = settings.differences(config.completed(known["job"]), job)
     if changed:
         raise ValueError(
             f"{path} holds another job ({'; '.join(changed)}): set it back, or choose another --out"
@@ -66,7 +67,7 @@ def begin(
             raise ValueError(
                 f"the {name} changed since the job in {path} was begun: choose another --out"
             )
-    return met(known | {"finished": False}, environment())
+    return met(known | {"job": job, "finished": False}, environment())
 
 
 def met(known: dict[str, Any], here: dict[str, str]) -> dict[str, Any]:
@@ -89,7 +90,8 @@ def _is_ours(known: Any) -> bool:
 def is_whole(known: Any) -> bool:
     """Whether this is the manifest of a job, finished or not."""
     kinds = {"job": dict, "facts": dict, "environments": list}
-    return _is_ours(known) and all(isinstance(known.get(name), kinds[name]) for name in kinds)
+    whole = _is_ours(known) and all(isinstance(known.get(name), kinds[name]) for name in kinds)
+    return whole and isinstance(known["job"].get("kind"), str)
 
 
 def finish(
@@ -97,8 +99,9 @@ def finish(
 ) -> None:
     """Write the summary, then the manifest with every shard in it: the job is done."""
     storage.write_json(path / SUMMARY, summary)
-    done = {"finished": True, "summary": _digest(summary), "shards": shards}
-    storage.write_json(path / NAME, manifest | done)
+    found = {"summary": _digest(summary), "list": _digest(shards), "shards": shards}
+    begun = {name: value for name, value in manifest.items() if name not in found}
+    storage.write_json(path / NAME, begun | {"finished": True} | found)
 
 
 def _digest(summary: Any) -> str:
@@ -106,7 +109,9 @@ def _digest(summary: Any) -> str:
 
 
 def is_finished(path: UPath) -> bool:
-    """Whether `finish` was called, and the summary that it wrote is still there."""
-    known, summary = storage.read_json(path / NAME), storage.read_json(path / SUMMARY)
-    done = isinstance(known, dict) and bool(known.get("finished"))
-    return done and known.get("summary") == _digest(summary)
+    """Whether `finish` was called, and what it wrote is still there."""
+    known = storage.read_json(path / NAME)
+    if not (is_whole(known) and known.get("finished") and isinstance(known.get("shards"), list)):
+        return False
+    found = _digest(storage.read_json(path / SUMMARY)), _digest(known["shards"])
+    return found == (known.get("summary"), known.get("list", found[1]))  # older ones have no list

@@ -17,7 +17,7 @@ from typing import Any, Self
 from upath import UPath
 
 from densityguide.app.jobs.hosts import Hosts, say
-from densityguide.disk import leases, storage
+from densityguide.disk import interrupts, leases, storage
 from densityguide.disk.leases import Lease, Watch
 
 __all__ = ["Peers"]
@@ -133,6 +133,7 @@ class Peers:
             say(f"process {self.here.process} waits for process {names} {what}")
             self._tell = now + max(FIRST, self.here.patience)
         time.sleep(self._poll)
+        interrupts.check()
         self._waited = time.monotonic()
 
     def _others(self) -> list[int]:

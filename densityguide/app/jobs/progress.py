@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from upath import UPath
 
 from densityguide import display
-from densityguide.disk import storage
+from densityguide.disk import folders, storage
 
-__all__ = ["Progress", "logged", "shown", "silent"]
+__all__ = ["Progress", "check_log", "logged", "shown", "silent"]
 
 Record = dict[str, Any]
 Tick = Callable[[Record], None]
@@ -37,25 +37,42 @@ def logged(path: Path, also: Progress = silent, process: int = 0) -> Progress:
     """A progress for `run` that appends a line of JSON to a file for every shard, beside what
     ``also`` shows. Several processes may share the file.
 
-    storage.StorageError where the file cannot be written.
+    ValueError for a folder, a device or a file of others; later, StorageError where a line cannot
+    be written.
     """
+    check_log(path)
 
     @contextmanager
     def progress(total: int, done: int) -> Iterator[Tick]:
-        with ExitStack() as stack:
-            with storage.writing(UPath(path)):
-                file = stack.enter_context(path.open("a", encoding="utf-8"))
-            write = stack.enter_context(_lines(process, file)(total, done))
-            show = stack.enter_context(also(total, done))
+        line = _line(process, total, done)
+        with also(total, done) as show:
 
             def tick(record: Record) -> None:
+                # Opened for each line: what a full disk refuses may come up only when it is closed.
                 with storage.writing(UPath(path)):
-                    write(record)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("a", encoding="utf-8") as file:
+                        print(line(record), file=file)
                 show(record)
 
             yield tick
 
     return progress
+
+
+def check_log(path: Path) -> None:
+    """ValueError for what `logged` cannot append to."""
+    folders.check_file(path, ours=_is_log, option="--log")
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a file is empty, or begins with a line of JSON about a shard."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1000)
+        return not first or "shard" in json.loads(first)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _bar(name: str) -> Progress:
@@ -77,27 +94,33 @@ def _bar(name: str) -> Progress:
 def _lines(process: int, file: TextIO | None) -> Progress:
     @contextmanager
     def progress(total: int, done: int) -> Iterator[Tick]:
-        rate, count = _rate(), done
-
-        def tick(record: Record) -> None:
-            nonlocal count
-            samples = record["stop"] - record["start"]
-            count += samples
-            speed = rate(samples)
-            line = {
-                "process": process,
-                "shard": record["shard"],
-                "done": count,
-                "of": max(total, count),  # more than its share, where others are gone
-                "failed": record["failed"],
-                "samples_per_second": float(f"{speed:.4g}"),
-                "seconds_left": round(max(total - count, 0) / speed),
-            }
-            print(json.dumps(line), file=file, flush=True)
-
-        yield tick
+        line = _line(process, total, done)
+        yield lambda record: print(line(record), file=file, flush=True)
 
     return progress
+
+
+def _line(process: int, total: int, done: int) -> Callable[[Record], str]:
+    """``line(record)``: what there is to tell once this shard is done too."""
+    rate, count = _rate(), done
+
+    def line(record: Record) -> str:
+        nonlocal count
+        samples = record["stop"] - record["start"]
+        count += samples
+        speed = rate(samples)
+        told = {
+            "process": process,
+            "shard": record["shard"],
+            "done": count,
+            "of": max(total, count),  # more than its share, where others are gone
+            "failed": record["failed"],
+            "samples_per_second": float(f"{speed:.4g}"),
+            "seconds_left": round(max(total - count, 0) / speed),
+        }
+        return json.dumps(told)
+
+    return line
 
 
 def _rate() -> Callable[[int], float]:

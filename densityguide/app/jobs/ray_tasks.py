@@ -22,7 +22,7 @@ from densityguide.checks import require
 from densityguide.disk import storage
 from densityguide.disk.interrupts import Preempted, Stop
 
-__all__ = ["on_ray"]
+__all__ = ["installed", "on_ray"]
 
 AT_ONCE = 1000  # tasks that Ray knows of
 PATIENCE = 10.0  # seconds to wait for a cluster's answer
@@ -55,8 +55,8 @@ def on_ray(address: str | None = None, *, cpus: float = 1.0, gpus: float | None 
     def engine(path: UPath, numbers: Sequence[int]) -> Iterator[Done]:
         if not numbers:
             return
-        ray = _ray()
-        place = str(storage.local(path).absolute()) if storage.is_local(path) else str(path)
+        ray = installed()
+        place = str(storage.absolute(path))
         # Ray sets a handler of its own for SIGTERM, hence ours anew. An exception that a handler
         # raises inside Ray's compiled code comes out as another, hence one that only notes.
         with _connected(ray, address), Stop() as stop:
@@ -68,7 +68,8 @@ def on_ray(address: str | None = None, *, cpus: float = 1.0, gpus: float | None 
     return engine
 
 
-def _ray() -> Any:
+def installed() -> Any:
+    """The package; ValueError, with what to do, where there is none."""
     try:
         import ray
     except ModuleNotFoundError as error:

@@ -23,8 +23,7 @@ from densityguide.app.jobs.progress import Progress, silent
 from densityguide.app.jobs.shards import READERS, Plan, Shard
 from densityguide.app.jobs.work import Facts, Work
 from densityguide.app.summary import plain
-from densityguide.disk import leases, storage
-from densityguide.disk.interrupts import interruptible
+from densityguide.disk import interrupts, leases, storage
 
 __all__ = ["PREPARE", "computed", "run"]
 
@@ -60,7 +59,7 @@ def run(
     if engine is not None and here.processes > 1:
         raise ValueError("expected --engine alone: its workers take the place of --distributed")
     with ExitStack() as stack:
-        stack.enter_context(interruptible())
+        stack.enter_context(interrupts.interruptible())
         peers = stack.enter_context(Peers(here, path))
         work, begun, plan, todo = _begin(stack, job, path, peers, repair)
         if peers.leads and (todo or not manifest.is_finished(path)):
@@ -72,6 +71,7 @@ def run(
                 if engine is None:
                     for shard, found in computed(work, job, todo):
                         tick(plan.write(shard, work.finish(found)))
+                        interrupts.check()
                 elif todo:
                     for done in engine(path, [shard.number for shard in todo]):
                         begun = manifest.met(begun, done.environment)
@@ -133,6 +133,7 @@ def computed(
     def blocks() -> Iterator[tuple[Any, ...]]:
         for shard in todo:
             for start in range(shard.start, shard.stop, block):
+                interrupts.check()
                 # Blocks end with their shard, so that a sample's place in one never changes.
                 yield work.inputs(np.minimum(np.arange(start, start + block), shard.stop - 1))
 

@@ -63,7 +63,7 @@ class Plan(NamedTuple):
         found = storage.read_json(self.folder / f"{number:06d}.json")
         shard = self.shard(number)
         same = isinstance(found, dict) and [found.get("start"), found.get("stop")] == [*shard[1:]]
-        return found if same else None
+        return found if same and isinstance(found.get("sha256"), str) else None
 
     def is_done(self, number: int) -> bool:
         """Whether the shard is there, whole and unchanged."""

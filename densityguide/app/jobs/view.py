@@ -71,8 +71,8 @@ class Results(Mapping[str, Column]):
 
     def check(self) -> None:
         """Read every byte and compare its digest; ValueError for the first shard that differs."""
-        for record in self.records:
-            path = self.place / "shards" / record["file"]
+        files = next(iter(self.columns.values())).files
+        for record, path in zip(self.records, files, strict=True):
             if arrays.digest(path) != record["sha256"]:
                 raise damaged(path, "not the bytes that were written")
 
@@ -96,9 +96,9 @@ def open(out: str | os.PathLike[str], *, partial: bool = False) -> Results:
             f"{path} holds no results: expected the folder of a densityguide run, with its "
             f"{manifest.NAME}"
         )
-    values = dict(known["job"])
-    job: Job = settings.build(config.KINDS[values.pop("kind")], values)
-    plan = Plan(path / "shards", _samples(job, known["facts"]), job.output.shard, job.output.format)
+    job, samples = _job(path, known)
+    folder = storage.absolute(path) / "shards"  # what is read later lies where it lay
+    plan = Plan(folder, samples, job.output.shard, job.output.format)
     finished = manifest.is_finished(path)
     records = _records(plan, known["shards"] if finished else None)
     missing = tuple(sorted(set(range(plan.shards)) - {record["shard"] for record in records}))
@@ -119,6 +119,19 @@ def open(out: str | os.PathLike[str], *, partial: bool = False) -> Results:
         tuple(known["environments"]),
         _columns(plan, records),
     )
+
+
+def _job(path: UPath, known: dict[str, Any]) -> tuple[Job, int]:
+    """What was asked, and how many rows that makes."""
+    values = dict(known["job"])
+    try:
+        job: Job = config.check(settings.build(config.KINDS[values.pop("kind")], values))
+        return job, _samples(job, known["facts"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"{path / manifest.NAME} is damaged, or of another version of densityguide "
+            f"({error!s:.200})"
+        ) from None
 
 
 def _samples(job: Job, facts: dict[str, Any]) -> int:
@@ -145,7 +158,8 @@ def _is_sound(plan: Plan, record: Any) -> bool:
     if not known or not 0 <= record["shard"] < plan.shards:
         return False
     shard, file = plan.shard(record["shard"]), plan.path(record["shard"]).name
-    return [record.get(name) for name in ("start", "stop", "file")] == [*shard[1:], file]
+    told = [record.get(name) for name in ("start", "stop", "file")]
+    return told == [*shard[1:], file] and isinstance(record.get("sha256"), str)
 
 
 def _unfinished(path: UPath, plan: Plan, missing: tuple[int, ...], finished: bool) -> ValueError:
