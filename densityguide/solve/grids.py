@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from densityguide.checks import require, verb
 from densityguide.flow.clocks import ddpm_log_snr
 
-__all__ = ["cosine", "ddpm", "edm", "flow_time", "shifted", "uniform"]
+__all__ = ["chebyshev", "cosine", "ddpm", "edm", "flow_time", "shifted", "uniform"]
 
 
 def _unit(steps: int, like: Array) -> Array:
@@ -34,6 +34,19 @@ def uniform(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
     """Equal steps in log-SNR."""
     start, stop = jnp.asarray(start), jnp.asarray(stop)
     return _pinned(start + (stop - start) * _unit(steps, start), start, stop)
+
+
+def chebyshev(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
+    """Equal steps in the angle of a half circle, ``(1 - cos(pi u)) / 2`` of the interval: the
+    extreme points of Chebyshev's polynomials, in whatever clock the flow has.
+
+    The first and last steps are short, of about ``2.5 / steps^2`` of the interval. A multistep
+    method begins at a low order, and over such steps loses none of its own. [measured: studies of
+    `python -m studies benchmark plane`]
+    """
+    start, stop = jnp.asarray(start), jnp.asarray(stop)
+    angle = jnp.pi * _unit(steps, start)
+    return _pinned(start + (stop - start) * 0.5 * (1.0 - jnp.cos(angle)), start, stop)
 
 
 def cosine(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
