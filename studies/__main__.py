@@ -94,9 +94,7 @@ def peers(
         from studies.peers import subjects
         from studies.peers.run import run
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{error.name} is not installed: pip install -e '.[peers]'"
-        ) from None
+        raise ValueError(f"{error.name} is not installed: pip install -e '.[peers]'") from None
     for name in names or ():
         if name not in subjects.NAMES:
             known = ", ".join(subjects.NAMES)

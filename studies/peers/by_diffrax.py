@@ -70,6 +70,7 @@ DIFFRAX = Entrant(
         *(f"tsit5 rtol={tolerance}" for tolerance in ("1e-2", "1e-3", "1e-4", "1e-5")),
     ),
     program=_program,
+    compiles=True,
     written=log_density,
     without="error bar",
 )

@@ -23,10 +23,11 @@ class Entrant:
     """``program(subject, setting) -> run``; ``run()`` gives log p [n] of all samples in nats.
 
     ``default`` is the setting that the package's own documentation or signature has; ``ladder`` are
-    those that it is tried at, each by one word. ``probe(subject)`` is the probe [n, *shape] that
-    it keeps through a solve (None: the exact trace, where the subject has one, else the subject's
-    probe). ``prior_variance`` of the noise that it assumes at t = 0. ``written`` is the function
-    whose lines a user would write. ``without`` names what the answer lacks.
+    those that it is tried at, coarse ones first within a method. ``probe(subject)`` is the probe
+    [n, *shape] that it keeps through a solve (None: the exact trace, where the subject has one,
+    else the subject's probe), ``prior_variance`` that of the noise it assumes at t = 0.
+    ``written`` is the function whose lines a user would write. ``without`` names what the answer
+    lacks; ``compiles``: whether the first call does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entrant:
     without: str
     probe: Callable[[Subject], np.ndarray] | None = None
     prior_variance: Callable[[Subject], float] = lambda subject: 1.0
+    compiles: bool = False
     fits: Callable[[Subject], bool] = lambda subject: True
 
     def settings(self, subject: Subject) -> tuple[str, ...]:
@@ -52,7 +54,10 @@ def lines_of(fn: Callable[..., Any]) -> int:
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     previous = tokenize.INDENT
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        docstring = token.type == tokenize.STRING and previous in (tokenize.INDENT, tokenize.NEWLINE)
+        docstring = token.type == tokenize.STRING and previous in (
+            tokenize.INDENT,
+            tokenize.NEWLINE,
+        )
         if token.type not in skipped | {tokenize.ENDMARKER} and not docstring:
             held |= set(range(token.start[0], token.end[0] + 1))
         if token.type != tokenize.NL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def _fresh(key: Array) -> Any:
             "kernel": jax.random.normal(keys[i], (a, b)) / a**0.5,
             "bias": jnp.zeros(b),
         }
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+        for i, (a, b) in enumerate(pairwise(sizes))
     }
 
 

@@ -68,8 +68,10 @@ OURS = Entrant(
         *(f"adams5 steps={n}" for n in (16, 24)),
         *(f"tsit5 steps={n}" for n in (2, 3, 4, 6, 8)),
         "adaptive rtol=1e-3",
+        "adaptive rtol=1e-4",
     ),
     program=_program,
+    compiles=True,
     written=log_densities,
     without="-",
 )

@@ -20,7 +20,7 @@ from studies.peers.subjects import Subject
 __all__ = ["run"]
 
 HERE = Path(__file__).parent
-GAP = 1e-5  # of the two networks' forward passes
+GAP = 1e-5  # between the two networks' forward passes, relative
 
 
 def run(
@@ -66,8 +66,10 @@ def _one(
     subject = subjects.load(name, folder, small)
     gap = subjects.forward_gap(subject)
     if gap > GAP:
-        raise ValueError(f"the networks of {name} differ by {gap:.1e} of their RMS: carry again")
-    trace = "exact trace" if subject.exact else "one probe, kept (packages that draw draw their own)"
+        raise ValueError(f"the networks of {name} differ by {gap:.1e}: carry their weights anew")
+    trace = (
+        "exact trace" if subject.exact else "one probe, kept (packages that draw draw their own)"
+    )
     about = f"{len(subject.states)} samples of {subject.size} dimensions, {trace}."
     row = told["subjects"].setdefault(name, {"rows": [], "peaks": {}, "truths": {}})
     row |= {"about": f"{about} Forward passes agree to {gap:.0e}."}
@@ -80,20 +82,43 @@ def _one(
             keep()
         return np.asarray(row["truths"][entrant.name])
 
-    known = {(r["entrant"], r["setting"]) for r in rows}
     for entrant in taking:
-        settings = entrant.settings(subject)[: 2 if small else None]
-        for setting in settings:
-            if (entrant.name, setting) in known:
-                continue
-            if time.perf_counter() > until:
-                return False
-            rows.append(measure.scout(subject, entrant, setting, truths))
-            tell(" ".join(f"{key}={value}" for key, value in rows[-1].items() if key != "times"))
-            keep()
+        if not _scouted(subject, entrant, rows, truths, small, until, keep, tell):
+            return False
     if not measure.race(subject, taking, rows, keep, until, rounds=1 if small else measure.ROUNDS):
         return False
     return _peaks(row, subject, taking, folder, small, until, keep)
+
+
+def _scouted(
+    subject: Subject,
+    entrant: Entrant,
+    rows: list[dict[str, Any]],
+    truths: Callable[[Entrant], np.ndarray],
+    small: bool,
+    until: float,
+    keep: Callable[[], None],
+    tell: Callable[[str], None],
+) -> bool:
+    """Every setting once, coarse ones first; finer ones of a method that reached the last level
+    would only cost more."""
+    known = {r["setting"]: r for r in rows if r["entrant"] == entrant.name}
+    settled: set[str] = set()
+    for setting in entrant.settings(subject)[: 2 if small else None]:
+        method = setting.split()[0]
+        if setting not in known:
+            if method in settled:
+                continue
+            if time.perf_counter() > until:
+                return False
+            row = known[setting] = measure.scout(subject, entrant, setting, truths)
+            rows.append(row)
+            tell(" ".join(f"{key}={value}" for key, value in row.items() if key != "times"))
+            keep()
+        bits = known[setting]["bits"]
+        if setting != entrant.default and bits is not None and bits <= measure.LEVELS[-1]:
+            settled.add(method)
+    return True
 
 
 def _peaks(

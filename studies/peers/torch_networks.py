@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import silu
 
 __all__ = ["MLP", "UNet", "carry"]
 
@@ -47,7 +47,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         hidden = torch.cat([x, t.expand(x.shape[0])[:, None]], 1)
         for i in range(self.depth):
-            hidden = F.silu(getattr(self, f"layer{i}")(hidden))
+            hidden = silu(getattr(self, f"layer{i}")(hidden))
         return getattr(self, f"layer{self.depth}")(hidden)
 
 
@@ -61,7 +61,7 @@ class Embedding(nn.Module):
     def forward(self, log_snr: Tensor) -> Tensor:
         angles = log_snr[:, None] * self.frequencies
         features = torch.cat([torch.sin(angles), torch.cos(angles)], 1)
-        return F.silu(self.second(F.silu(self.first(features))))
+        return silu(self.second(silu(self.first(features))))
 
 
 class Norm(nn.GroupNorm):
@@ -80,9 +80,9 @@ class Block(nn.Module):
             self.skip = nn.Conv2d(inner, width, 1, bias=False)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        hidden = self.conv1(F.silu(self.norm1(x)))
+        hidden = self.conv1(silu(self.norm1(x)))
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
-        hidden = self.conv2(F.silu(self.norm2(hidden) * (1 + scale) + shift))
+        hidden = self.conv2(silu(self.norm2(hidden) * (1 + scale) + shift))
         return hidden + (self.skip(x) if hasattr(self, "skip") else x)
 
 
@@ -173,5 +173,5 @@ class UNet(nn.Module):
                 hidden = getattr(self, f"up{i}_{j}")(hidden, embedding)
             if i:
                 hidden = _unfold(getattr(self, f"up{i}")(hidden), 2)
-        out = self.output(F.silu(self.output_norm(hidden)))
+        out = self.output(silu(self.output_norm(hidden)))
         return _unfold(out, self.patch).permute(0, 2, 3, 1)
