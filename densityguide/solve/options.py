@@ -45,7 +45,7 @@ def plan(
             dimensions, where evaluations cost little.
         grid: function ``(start, stop, steps) -> knots`` from `densityguide.grids`, or an array
             of knots from the prior's end to the data's. By default steps are equal in log-SNR; on
-            a flow without a path, `Adams` from order 3 on takes `densityguide.grids.chebyshev`.
+            a flow without a path, `Adams` from order 3 on takes `densityguide.grids.eased`.
         solver: `Adams`, an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`; the
             default is `default_solver`'s.
         rtol, atol: tolerances for x; either makes the solve adaptive.
@@ -110,7 +110,7 @@ def plan(
         # In log-SNR little happens at the prior's end, where a multistep method begins; elsewhere
         # its first steps must be short.
         starts_low = isinstance(solver, Adams) and solver.order > 2
-        grid = grids.chebyshev if flow.path is None and starts_low else grids.uniform
+        grid = grids.eased if flow.path is None and starts_low else grids.uniform
     knots = _knots(flow, steps, grid, default)
     zero = jnp.zeros((), knots.dtype)
     return Method(solver, False, knots.shape[0] - 1), Numbers(knots, zero, zero, zero)

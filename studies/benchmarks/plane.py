@@ -25,21 +25,19 @@ COUNT, SEED, ENDS = 48, 3, (-9.0, 9.0)
 MEANS = [[-1.0, 0.0], [1.5, 0.5]]
 
 
-def eased(start: Any, stop: Any, steps: int) -> Any:
-    """Steps that shrink to .3 of the mean at both ends, ``u - .7 sin(2 pi u) / (2 pi)``."""
-    share = jnp.linspace(0.0, 1.0, steps + 1)
-    return start + (stop - start) * (share - 0.7 * jnp.sin(2.0 * jnp.pi * share) / (2.0 * jnp.pi))
+def chebyshev(start: Any, stop: Any, steps: int) -> Any:
+    """Equal steps in the angle of a half circle: very short ones at both ends."""
+    angle = jnp.pi * jnp.linspace(0.0, 1.0, steps + 1)
+    return start + (stop - start) * 0.5 * (1.0 - jnp.cos(angle))
 
 
 TRIED: dict[str, dict[str, Any]] = {
     "Adams 4, equal steps": {"solver": dg.Adams(4), "grid": dg.grids.uniform},
-    "Adams 4, eased": {"solver": dg.Adams(4), "grid": eased},
-    "Adams 4, Chebyshev": {"solver": dg.Adams(4), "grid": dg.grids.chebyshev},
-    "Adams 5, Chebyshev": {"solver": dg.Adams(5), "grid": dg.grids.chebyshev},
+    "Adams 4, eased": {"solver": dg.Adams(4), "grid": dg.grids.eased},
+    "Adams 4, Chebyshev": {"solver": dg.Adams(4), "grid": chebyshev},
     "Tsitouras 5": {"solver": diffrax.Tsit5()},
-    "Bogacki-Shampine": {"solver": diffrax.Bosh3()},
 }
-STAGES = {"Tsitouras 5": 6, "Bogacki-Shampine": 3}
+STAGES = {"Tsitouras 5": 6}
 
 
 def in_flow_time(flow: dg.Flow) -> dg.Flow:
@@ -59,12 +57,8 @@ def subjects() -> dict[str, tuple[dg.Flow, Any]]:
     weights = moons.trained(4000, Path(__file__).parents[1] / "peers/weights/moons-4000.npz")
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), weights)
     prior = dg.priors.normal((2,))
-    found = {
-        "moons": (
-            dg.cnf(moons.velocity, params=params, prior=prior, interval=(0.0, 1.0), shape=(2,)),
-            jnp.asarray(moons.data(key, COUNT), jnp.float64),
-        )
-    }
+    trained = dg.cnf(moons.velocity, params=params, prior=prior, interval=(0.0, 1.0), shape=(2,))
+    found = {}
     path = dg.paths.linear()
     based = {
         "spiral": dg.models.load("spiral2d"),
@@ -83,6 +77,7 @@ def subjects() -> dict[str, tuple[dg.Flow, Any]]:
             )
         )
         found[name] = in_flow_time(flow), draw(flow, jax.random.split(key, COUNT))
+    found["moons"] = trained, jnp.asarray(moons.data(key, COUNT), jnp.float64)
     return found
 
 
@@ -99,6 +94,7 @@ def encoded(flow: dg.Flow, x: Any, **options: Any) -> tuple[np.ndarray, np.ndarr
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_disable_most_optimizations", True)  # nothing is timed
     rows = []
     for name, (flow, x) in subjects().items():
         truth = encoded(flow, x, solver=diffrax.Dopri8(), steps=120)[0]

@@ -23,7 +23,8 @@ class Entrant:
     """``program(subject, setting) -> run``; ``run()`` gives log p [n] of all samples in nats.
 
     ``default`` is the setting that the package's own documentation or signature has; ``ladder`` are
-    those that it is tried at, coarse ones first within a method. ``probe(subject)`` is the probe
+    those that it is tried at, coarse ones first within a method, ``planar`` more for the plane,
+    where a call takes milliseconds. ``probe(subject)`` is the probe
     [n, *shape] that it keeps through a solve (None: the exact trace, where the subject has one,
     else the subject's probe), ``prior_variance`` that of the noise it assumes at t = 0.
     ``written`` is the function whose lines a user would write. ``without`` names what the answer
@@ -37,6 +38,7 @@ class Entrant:
     program: Callable[[Subject, str], Run]
     written: Callable[..., Any]
     without: str
+    planar: tuple[str, ...] = ()
     probe: Callable[[Subject], np.ndarray] | None = None
     prior_variance: Callable[[Subject], float] = lambda subject: 1.0
     compiles: bool = False
@@ -44,7 +46,8 @@ class Entrant:
 
     def settings(self, subject: Subject) -> tuple[str, ...]:
         """Every setting once, the default first."""
-        return tuple(dict.fromkeys((self.default, *self.ladder)))
+        more = self.planar if subject.size == 2 else ()
+        return tuple(dict.fromkeys((self.default, *self.ladder, *more)))
 
 
 def lines_of(fn: Callable[..., Any]) -> int:

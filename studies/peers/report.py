@@ -51,6 +51,28 @@ def _to_reach(rows: list[dict[str, Any]], entrants: Sequence[Entrant]) -> list[s
     return _table(["ms to reach", *(f"{level:g} bits/dim" for level in LEVELS)], lines)
 
 
+def _summary(subjects: dict[str, Any], entrants: Sequence[Entrant]) -> list[str]:
+    """How many times longer the best of the others takes than the first entrant."""
+    ours, *others = entrants
+    lines = []
+    for name, subject in subjects.items():
+        best = {entrant.name: chosen(subject["rows"], entrant) for entrant in entrants}
+        cells = []
+        for level in LEVELS:
+            reached = {
+                e.name: seconds(best[e.name][level]) for e in others if level in best[e.name]
+            }
+            if level not in best[ours.name] or not reached:
+                cells.append("-")
+                continue
+            quickest = min(reached, key=lambda name: reached[name])
+            ratio = reached[quickest] / seconds(best[ours.name][level])
+            cells.append(f"{ratio:.1f} ({quickest})")
+        lines.append([name, *cells])
+    head = f"time of the best of the others / {ours.name}'s, to reach"
+    return _table([head, *(f"{level:g} bits/dim" for level in LEVELS)], lines)
+
+
 def _defaults(
     rows: list[dict[str, Any]], entrants: Sequence[Entrant], peaks: dict[str, Any]
 ) -> list[str]:
@@ -86,7 +108,7 @@ def _defaults(
 
 def pages(kept: dict[str, Any], entrants: Sequence[Entrant], page: Path = README) -> str:
     """The tables of all subjects, written between the marks ``<!-- race -->`` of ``page``."""
-    text: list[str] = []
+    text = [*_summary(kept["subjects"], entrants), ""]
     for name, subject in kept["subjects"].items():
         text += [f"### {name}", "", subject["about"], ""]
         text += [*_to_reach(subject["rows"], entrants), ""]

@@ -21,7 +21,7 @@ from densityguide.models import pretrained
 from studies.peers import moons
 from studies.peers.torch_networks import MLP, UNet, carry
 
-__all__ = ["NAMES", "Subject", "forward_gap", "load"]
+__all__ = ["NAMES", "Subject", "forward_gap", "load", "warm"]
 
 NAMES = ("moons", "digits8", "emoji32")
 COUNTS = {"moons": 256, "digits8": 2, "emoji32": 2}
@@ -140,3 +140,10 @@ def forward_gap(subject: Subject) -> float:
             theirs = subject.torch_field(torch.from_numpy(subject.states), torch.tensor(t)).numpy()
         worst = max(worst, float(np.linalg.norm(ours - theirs) / np.linalg.norm(ours)))
     return worst
+
+
+def warm(subject: Subject) -> None:
+    """PyTorch's first passes, in which its kernels are chosen."""
+    for _ in range(3):
+        x = torch.from_numpy(subject.states).clone().requires_grad_()
+        torch.autograd.grad(subject.torch_field(x, torch.tensor(0.5)).sum(), x)
