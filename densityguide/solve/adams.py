@@ -42,7 +42,7 @@ class Adams:
     """An exponential Adams predictor-corrector for ``solver=``; ``order`` 1 to 6 (ValueError
     otherwise). Fixed grids only, of steps that vary smoothly: order 2 elsewhere. On a flow without
     a path equal steps limit every order to 3, since the first ones know few values; the default
-    grid there, `densityguide.grids.eased`, does not."""
+    grid there, `densityguide.grids.eased`, keeps order 4."""
 
     order: int = 4
 
