@@ -99,6 +99,30 @@ def device(
     device.run(out, small=small, seconds=seconds)
 
 
+@app.command()
+def peers(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SUBJECT ...]", help="Default: all of them.")
+    ] = None,
+    small: Annotated[bool, typer.Option("--small", help="A rehearsal of a minute.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of peers.json; default: studies/peers.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Stop after so many; again goes on.")] = 280.0,
+) -> None:
+    """Race against what one could use instead (extra `peers`)."""
+    try:
+        from studies.peers import subjects
+        from studies.peers.run import run
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed: pip install -e '.[peers]'") from None
+    for name in names or ():
+        if name not in subjects.NAMES:
+            known = ", ".join(subjects.NAMES)
+            raise ValueError(f"unknown subject {name!r}: choose one of {known}")
+    run(names or subjects.NAMES, out, small, seconds)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status; bad input is one line on standard error."""
     xla.prepare()

@@ -51,7 +51,13 @@ def test_ddpm_grid_goes_on_beyond_its_table():
     assert (np.diff(knots) > 0).all()
 
 
-@pytest.mark.parametrize("name", COORDINATES)
+def test_eased_steps_shrink_to_three_tenths_at_both_ends():
+    moves = np.diff(np.asarray(dg.grids.eased(0.0, 1.0, 1000))) * 1000
+    np.testing.assert_allclose([moves[0], moves.max(), moves[-1]], [0.3, 1.7, 0.3], atol=1e-4)
+    assert (moves > 0).all()
+
+
+@pytest.mark.parametrize("name", [*COORDINATES, "eased"])
 def test_single_precision_keeps_ends_and_order(name):
     start, stop = jnp.float32(-10.0), jnp.float32(10.0)
     knots = getattr(dg.grids, name)(start, stop, 256)

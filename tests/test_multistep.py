@@ -81,7 +81,8 @@ def test_a_fifth_of_the_error_at_equal_evaluations(name, path):
 
 @pytest.mark.slow
 def test_the_order_shows_on_a_flow_without_a_path():
-    """Observed orders 2 and 3 within 0.2; beyond 3 the first steps, of lower order, decide."""
+    """Observed orders within 0.3, on the default grid. Over equal steps the first ones, of lower
+    order, would limit order 4 to 3; they still limit 5."""
 
     def velocity(x, t):
         return jnp.sin(x + t) + 0.3 * jnp.cos(2.0 * x[::-1])
@@ -90,13 +91,13 @@ def test_the_order_shows_on_a_flow_without_a_path():
     flow = dg.cnf(velocity, prior=prior, interval=(1.0, 0.0), shape=(4,))
     x = latents(flow, 4)
     exact = decode(flow, x, steps=800, solver=diffrax.Dopri8(scan_kind="bounded"))
-    for order in (2, 3):
+    for order in (2, 3, 4):
         errors = []
         for steps in (40, 80):
             out = decode(flow, x, steps=steps, solver=dg.Adams(order))
             errors.append([rms(out.x - exact.x), rms(out.log_density - exact.log_density)])
         observed = np.log2(np.divide(*errors))
-        np.testing.assert_allclose(observed, order, atol=0.2)
+        np.testing.assert_allclose(observed, order, atol=0.3)
 
 
 @pytest.mark.slow

@@ -87,6 +87,38 @@ def test_the_bar_of_single_steps_covers(solver):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.4, 0.05])
+def test_the_bar_covers_without_a_path(spread):
+    """A velocity field over flow time, encoded by default steps: the score is not known, and where
+    data are thin it is far longer than that of a Gaussian through x."""
+    known = dg.worlds.mixture(
+        [0.6, 0.4],
+        [[-1.0, 0.0], [1.5, 0.5]],
+        [[spread], [0.6 * spread]],
+        path=dg.paths.linear(),
+        log_snr=(-9.0, 9.0),
+    )
+
+    def velocity(params, x, t):
+        return known.velocity(x, 2.0 * (jnp.log(t) - jnp.log1p(-t))) * 2.0 / (t * (1.0 - t))
+
+    ends = tuple(float(jax.nn.sigmoid(end / 2.0)) for end in known.interval)
+    flow = dg.cnf(velocity, params=(), prior=dg.priors.normal((2,)), interval=ends, shape=(2,))
+    x = jax.vmap(lambda z: dg.sample(known, z, divergence=None).x)(latents(known, 40))
+
+    def encoded(**options):
+        return jax.jit(jax.vmap(lambda x: dg.log_density(flow, x, **options)))(x)
+
+    truth = encoded(steps=100, solver=diffrax.Dopri8()).value
+    ratios = []
+    for steps in (32, 48, 96):
+        out = encoded(steps=steps)
+        ratios.append(np.asarray(out.solver_error / jnp.abs(out.value - truth)))
+    assert np.mean(np.concatenate(ratios) > 1.0) >= 0.95
+    assert np.median(np.concatenate(ratios)) < 30.0
+
+
+@pytest.mark.slow
 def test_the_bar_falls_with_the_order_of_the_method():
     flow = world("mixture12", "vp")
     x = latents(flow, 8)

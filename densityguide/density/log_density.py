@@ -135,7 +135,10 @@ def encoded(
         draw=streams.drawer(trace, method, key, x),
         watch=lambda y: y.log_density,
         kinds=_State._make(("state", "nats")),
+        # An exact trace has a say in the steps of an adaptive solve; frozen probes choose none.
+        controls=_State._make((True, trace.is_exact)),
         path=flow.path,
+        interval=flow.interval,
     )
     failed = solved.status != 0
     latent, change = solved.y.x, -jnp.mean(solved.y.log_density)

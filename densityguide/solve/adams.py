@@ -41,7 +41,8 @@ __all__ = ["Adams", "integrate"]
 class Adams:
     """An exponential Adams predictor-corrector for ``solver=``; ``order`` 1 to 6 (ValueError
     otherwise). Fixed grids only, of steps that vary smoothly: order 2 elsewhere. On a flow without
-    a path the first steps limit every order to 3."""
+    a path equal steps limit every order to 3, since the first ones know few values; the default
+    grid there, `densityguide.grids.eased`, keeps order 4."""
 
     order: int = 4
 

@@ -23,10 +23,12 @@ __all__ = ["Coordinates"]
 
 class Coordinates(NamedTuple):
     """``kinds`` marks the leaves of a solver's state: "state" leaves scale with x, "nats" do
-    not. ``path`` None means no change of coordinates."""
+    not. ``path`` None means no change of coordinates; then ``interval``, prior end first, tells
+    the error bar which way the data lie."""
 
     path: Path | None
     kinds: Any
+    interval: tuple[Array, Array] | None = None
 
     def _log_scale(self, t: Array) -> Array:
         path = present(self.path)

@@ -38,6 +38,7 @@ from densityguide.solve.quadrature import quadrature
 __all__ = ["COARSE_JUMP", "Bar", "macro_weights"]
 
 SUMS, SPREAD, SHARE = 1.5, 0.5, 1.0  # see `Bar.read`; fitted on the pinned mixture in 12 dimensions
+NEAREST = 0.02  # to the data's end, where the score of straight paths is 0 / 0
 COARSE_JUMP = 0.1  # of a unit of x / c: a first-order estimate means little beyond
 
 
@@ -48,11 +49,24 @@ def _state(tree: Any, kinds: Any) -> Array:
 
 
 def score(coordinates: Coordinates, t: Array, velocity: Array, x: Array) -> Array:
-    """Grad log p in the coordinates of the solve; without a path of a Gaussian through x."""
+    """Grad log p in the coordinates of the solve; without a path a stand-in, see `_stand_in`."""
     if coordinates.path is None:
-        tiny = jnp.finfo(x.dtype).tiny
-        return -x * (x.size / jnp.maximum(jnp.sum(x**2), tiny))
+        return _stand_in(coordinates.interval, t, velocity, x)
     return 2.0 * velocity / jnp.maximum(jax.nn.sigmoid(-t), 1e-30) - x
+
+
+def _stand_in(interval: tuple[Array, Array] | None, t: Array, velocity: Array, x: Array) -> Array:
+    """The longer of two scores: that of a Gaussian through x, and what the velocity would mean had
+    flow matching trained it on straight paths from N(0, I): ``(r u - x) / (1 - r)``, r the share
+    of the ``interval`` travelled."""
+    gaussian = -x * (x.size / jnp.maximum(jnp.sum(x**2), jnp.finfo(x.dtype).tiny))
+    if interval is None:
+        return gaussian
+    start, stop = interval
+    share = jnp.clip((t - start) / (stop - start), 0.0, 1.0)
+    matched = (share * velocity * (stop - start) - x) / jnp.maximum(1.0 - share, NEAREST)
+    longer = jnp.sum(matched**2) > jnp.sum(gaussian**2)
+    return jnp.where(longer, matched, gaussian)
 
 
 class Bar(NamedTuple):

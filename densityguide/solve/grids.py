@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from densityguide.checks import require, verb
 from densityguide.flow.clocks import ddpm_log_snr
 
-__all__ = ["cosine", "ddpm", "edm", "flow_time", "shifted", "uniform"]
+__all__ = ["cosine", "ddpm", "eased", "edm", "flow_time", "shifted", "uniform"]
 
 
 def _unit(steps: int, like: Array) -> Array:
@@ -34,6 +34,20 @@ def uniform(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
     """Equal steps in log-SNR."""
     start, stop = jnp.asarray(start), jnp.asarray(stop)
     return _pinned(start + (stop - start) * _unit(steps, start), start, stop)
+
+
+def eased(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:
+    """Steps that shrink to 0.3 of their mean at both ends, in whatever clock the flow has: knots at
+    the shares ``u - 0.7 sin(2 pi u) / (2 pi)`` of the interval, u in equal steps.
+
+    A multistep method begins at a low order and loses little of its own where its first steps are
+    short. Measured against equal steps and Chebyshev's points, which are shorter still at the ends:
+    ``python -m studies benchmark plane``.
+    """
+    start, stop = jnp.asarray(start), jnp.asarray(stop)
+    unit = _unit(steps, start)
+    share = unit - 0.7 / (2.0 * jnp.pi) * jnp.sin(2.0 * jnp.pi * unit)
+    return _pinned(start + (stop - start) * share, start, stop)
 
 
 def cosine(start: ArrayLike, stop: ArrayLike, steps: int) -> Array:

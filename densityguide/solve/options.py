@@ -44,7 +44,8 @@ def plan(
         steps: number of steps of a fixed grid: 64 by default, and 192 for `Adams` in up to 256
             dimensions, where evaluations cost little.
         grid: function ``(start, stop, steps) -> knots`` from `densityguide.grids`, or an array
-            of knots from the prior's end to the data's.
+            of knots from the prior's end to the data's. By default steps are equal in log-SNR; on
+            a flow without a path, `Adams` from order 3 on takes `densityguide.grids.eased`.
         solver: `Adams`, an explicit Runge-Kutta method of diffrax, or `diffrax.Euler()`; the
             default is `default_solver`'s.
         rtol, atol: tolerances for x; either makes the solve adaptive.
@@ -81,11 +82,11 @@ def plan(
         not (adaptive and noise_form is not None),
         "stochastic solves use a fixed grid: pass steps= instead of tolerances",
     )
-    plain = solver is None and not (adaptive or guided or feedback) and noise_form is None
-    if plain:
-        solver = Adams()
+    plain = solver is None and not (guided or feedback) and noise_form is None
     if solver is None:
-        solver = solvers.default_solver(flow, noise_form, adaptive=adaptive, feedback=feedback)
+        solver = solvers.default_solver(
+            flow, noise_form, adaptive=adaptive, feedback=feedback, plain=plain
+        )
     solvers.check(solver, noise_form, adaptive)
     if getattr(solver, "scan_kind", "") is None:
         # Only diffrax's "bounded" loop supports both reverse mode and jvp.
@@ -105,6 +106,11 @@ def plan(
     default = DEFAULT_STEPS
     if small:
         default = PLAIN_STEPS if plain else SMALL_STEPS
+    if grid is None:
+        # In log-SNR little happens at the prior's end, where a multistep method begins; elsewhere
+        # its first steps must be short.
+        starts_low = isinstance(solver, Adams) and solver.order > 2
+        grid = grids.eased if flow.path is None and starts_low else grids.uniform
     knots = _knots(flow, steps, grid, default)
     zero = jnp.zeros((), knots.dtype)
     return Method(solver, False, knots.shape[0] - 1), Numbers(knots, zero, zero, zero)
@@ -119,8 +125,6 @@ def _tolerance(value: ArrayLike, name: str) -> Array:
 def _knots(flow: Flow, steps: int | None, grid: Any, default: int) -> Array:
     start, stop = flow.interval
     steps = None if steps is None else count(steps, 1, "steps")
-    if grid is None:
-        return grids.uniform(start, stop, steps or default)
     if callable(grid):
         grid = grid(start, stop, steps or default)
     knots = number(grid, "grid")

@@ -16,19 +16,27 @@ __all__ = ["check", "default_solver", "solver_name", "solver_named"]
 
 
 def default_solver(
-    flow: Flow, noise_form: str | None = None, *, adaptive: bool = False, feedback: bool = False
+    flow: Flow,
+    noise_form: str | None = None,
+    *,
+    adaptive: bool = False,
+    feedback: bool = False,
+    plain: bool = False,
 ) -> Any:
     """What ``solver=None`` means; chosen by measurement, see `studies.benchmarks`.
 
     `Adams` on a fixed grid: of order 4; of order 3 under feedback, which is taken implicitly; and
-    of order 2 in up to 256 dimensions, where guidance may bend the flow a lot. Bogacki-Shampine
-    3(2) if adaptive. Heun for Stratonovich and Euler for Ito SDEs.
+    of order 2 in up to 256 dimensions, where guidance may bend the flow a lot: not so the ``plain``
+    flow. If adaptive, Tsitouras 5(4) for the plain flow and Bogacki-Shampine 3(2) for a bent one.
+    Heun for Stratonovich and Euler for Ito SDEs.
     """
     if noise_form is None:
         if adaptive:
-            return diffrax.Bosh3(scan_kind="bounded")
+            return (diffrax.Tsit5 if plain else diffrax.Bosh3)(scan_kind="bounded")
         if feedback:
             return Adams(3)
+        if plain:
+            return Adams()
         return Adams(2) if flow.is_small else Adams()
     if noise_form == "stratonovich":
         return diffrax.Heun(scan_kind="bounded")

@@ -28,6 +28,7 @@ def solve(
     *,
     kinds: Any,
     path: Path | None = None,
+    interval: tuple[Array, Array] | None = None,
     draw: Callable[[Array], Any] = lambda index: None,
     brownian: tuple[Array, tuple[int, ...]] | None = None,
     watch: Callable[[Any], Any] = lambda y: None,
@@ -41,7 +42,8 @@ def solve(
             ``(t, y, drawn, dt, dw) -> dy``, the increment over a step.
         kinds: like ``y0``, "state" for leaves that scale with x and "nats" for those measured in
             nats, which have an absolute tolerance of their own.
-        path: the flow's, for the coordinates of the solve; see ``densityguide.solve.coordinates``.
+        path, interval: the flow's, for the coordinates of the solve and its error bar; see
+            ``densityguide.solve.coordinates``.
         draw: ``index -> drawn`` (probes); every evaluation of a fixed grid has an index of its
             own, and so fresh probes: three stages that shared one would average nothing away.
             Index 0 throughout an adaptive solve, whose field must be deterministic.
@@ -60,7 +62,7 @@ def solve(
     with jax.default_matmul_precision(precision):
         if relaxation is None or not isinstance(method.solver, Adams):
             kinds = jax.tree.map(lambda kind: "nats" if kind == "feedback" else kind, kinds)
-        coordinates = Coordinates(path, kinds)
+        coordinates = Coordinates(path, kinds, interval)
         field = guarded(field, kinds)
         if method.adaptive:
             if controls is None:

@@ -82,6 +82,7 @@ def decode(
         kinds=KINDS,
         controls=CONTROLS,
         path=flow.path,
+        interval=flow.interval,
         relaxation=_relaxation(guidance),
     )
     spent = extra.plus(solved.evaluations, field.tangents)

@@ -1,0 +1,1 @@
+"""The race: densityguide beside what one could use instead, on one machine in one run."""
