@@ -46,8 +46,23 @@ def packages() -> Engine:
     import torch
     import torchax
 
-    torchax.default_env().override_op_definition(torch.promote_types, _promoted)
+    _mend(torch, torchax)
     return Engine(torch, torchax)
+
+
+def _mend(torch: Any, torchax: Any) -> None:
+    """Two functions that torchax does not run as torch does."""
+    from torchax.ops import ops_registry
+
+    env, known = torchax.default_env(), ops_registry.all_torch_functions[torch.as_tensor].func
+
+    def as_tensor(data: Any, dtype: Any = None, **more: Any) -> Any:
+        if torch.is_tensor(data):
+            return data if dtype is None else data.to(dtype)
+        return known(data, dtype=dtype, env=env, **more)
+
+    env.override_op_definition(torch.as_tensor, as_tensor)
+    env.override_op_definition(torch.promote_types, _promoted)
 
 
 def _promoted(one: Any, other: Any) -> Any:
