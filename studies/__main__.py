@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +72,20 @@ def _show(found: dict[str, Any]) -> None:
     for claim in found["claims"]:
         claims.add_row(claim["text"], claim["found"], claim["verdict"])
     tables.console().print(claims)
+
+
+@app.command()
+def networks(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME ...]", help="Default: those not measured yet."),
+    ] = None,
+    small: Annotated[bool, typer.Option(help="Few samples and steps.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the table.")] = ROOT / "studies/networks",
+) -> None:
+    """What it takes to make flows of the networks of others; a run that was stopped goes on."""
+    study = import_module("studies.networks.study")
+    study.run(names or [], small, out, tell=partial(print, file=sys.stderr, flush=True))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

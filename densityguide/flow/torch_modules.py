@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
 from densityguide.checks import require
 
 __all__ = ["engine", "packages", "reason", "unpack"]
@@ -44,7 +46,30 @@ def packages() -> Engine:
     import torch
     import torchax
 
+    _mend(torch, torchax)
     return Engine(torch, torchax)
+
+
+def _mend(torch: Any, torchax: Any) -> None:
+    """Two functions that torchax does not run as torch does."""
+    from torchax.ops import ops_registry
+
+    env, known = torchax.default_env(), ops_registry.all_torch_functions[torch.as_tensor].func
+
+    def as_tensor(data: Any, dtype: Any = None, **more: Any) -> Any:
+        if torch.is_tensor(data):
+            return data if dtype is None else data.to(dtype)
+        return known(data, dtype=dtype, env=env, **more)
+
+    env.override_op_definition(torch.as_tensor, as_tensor)
+    env.override_op_definition(torch.promote_types, _promoted)
+
+
+def _promoted(one: Any, other: Any) -> Any:
+    """``torch.promote_types``, which torchax takes for an operation on tensors."""
+    from torchax.ops import mappings
+
+    return mappings.j2t_dtype(jnp.promote_types(*map(mappings.t2j_dtype, (one, other))))
 
 
 @functools.cache
@@ -81,8 +106,29 @@ def unpack(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
         "the weights come with a module of PyTorch: leave params= out, or change them later by "
         "flow.replace(params=...)",
     )
-    weights, function = engine().torchax.extract_jax(copy.deepcopy(module).eval())
+    module = copy.deepcopy(module).eval()
+    _settle(module)
+    weights, function = engine().torchax.extract_jax(module)
     return _Torch(function), weights
+
+
+def _settle(module: Any) -> None:
+    """Tensors that a module keeps, but neither as parameters nor as buffers, become buffers; those
+    inside an object that it keeps (a covariance, say) constants that JAX can take."""
+    for part in module.modules():
+        for name, value in list(vars(part).items()):
+            if engine().torch.is_tensor(value):
+                delattr(part, name)
+                part.register_buffer(name, value)
+            elif name[0] != "_":
+                _settle_object(value)
+
+
+def _settle_object(value: Any) -> None:
+    for name, inner in list(getattr(value, "__dict__", {}).items()):
+        if engine().torch.is_tensor(inner):
+            found = inner.detach().numpy()
+            setattr(value, name, engine().torchax.interop.torch_view(jnp.asarray(found)))
 
 
 def reason(error: Exception) -> str:

@@ -32,6 +32,7 @@ def saved(tmp_path_factory):
 
 def test_the_command_line_draws_what_the_prompt_says(saved, tmp_path, capsys):
     options = "--negative", "blur", "--scale", "2", "--q", "0.4,0.6", "--count", "1"
+    options += ("--steps", "8", "--probes", "2")  # by default an exact trace, of 256 tangents
     model = "--model", f"diffusers:{saved}", "--prompt", "a cat"
     assert main(["sample", *model, *options, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
     arrays = np.load(tmp_path / "samples.npz")

@@ -210,7 +210,6 @@ def test_solving_is_what_the_pipeline_does_in_the_limit_of_many_steps(root, name
     assert np.abs(decoded[0] - 255.0 * picture).max() < 1.5
 
 
-@pytest.mark.xfail(strict=True, reason="torchax cannot add these embeddings; the guide says so")
 def test_a_network_that_is_told_the_size_of_the_picture(root):
     flow = ours(root, "pixart-sizes")
     np.testing.assert_array_equal(told(flow)[0]["resolution"], [16.0, 16.0])

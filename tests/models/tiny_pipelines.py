@@ -180,14 +180,14 @@ def flux(guided=True):
     return diffusers.FluxPipeline(scheduler, vae(**SHIFTED), clip(), *words, noisy(network))
 
 
-def pixart(kind="PixArtAlphaPipeline", side=SIDE):
+def pixart(side=SIDE):
     network = diffusers.PixArtTransformer2DModel(
         num_attention_heads=2,
-        attention_head_dim=8,
+        attention_head_dim=12,  # two sides of the picture and their ratio share the width by three
         in_channels=4,
         out_channels=8,
         num_layers=2,
-        cross_attention_dim=16,
+        cross_attention_dim=24,
         sample_size=side,
         patch_size=2,
         caption_channels=24,
@@ -196,7 +196,7 @@ def pixart(kind="PixArtAlphaPipeline", side=SIDE):
     scheduler = diffusers.DPMSolverMultistepScheduler(
         algorithm_type="dpmsolver++", solver_order=1, final_sigmas_type="sigma_min", **SPACING
     )
-    return getattr(diffusers, kind)(t5_words(), t5(), vae(), noisy(network), scheduler)
+    return diffusers.PixArtAlphaPipeline(t5_words(), t5(), vae(), noisy(network), scheduler)
 
 
 def dit():
@@ -221,7 +221,7 @@ PIPELINES = {
     "flux": flux,
     "flux-plain": functools.partial(flux, guided=False),
     "pixart": pixart,
-    "pixart-sizes": functools.partial(pixart, "PixArtSigmaPipeline", 128),
+    "pixart-sizes": functools.partial(pixart, side=128),
     "sd3-two": functools.partial(stable_diffusion_3, third=False),
     "dit": dit,
 }

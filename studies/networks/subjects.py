@@ -1,0 +1,150 @@
+"""The rows: how each network becomes a flow.
+
+Every function is what its user writes, from the network on: its lines are counted, and what it
+needed is said beside it. None of them is touched to make a check pass.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import densityguide as dg
+from tests.third_party import mnist_networks
+
+HERE = Path(__file__).parents[2] / "tests/third_party"
+VP = dg.paths.variance_preserving()
+RANGE, SHAPE, STD = (-10.0, 8.0), (4, 4, 1), 0.5
+
+
+class Subject(NamedTuple):
+    """How to make the flow, what that took, and the packages beside this one."""
+
+    make: Callable[[], dg.Flow]
+    needed: str
+    packages: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> int:
+        """Statements of what the user writes, imports aside."""
+        body = ast.parse(textwrap.dedent(inspect.getsource(self.make))).body[0].body
+        own = [node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        skipped = isinstance(own[0], ast.Expr) and isinstance(own[0].value, ast.Constant)
+        text = "\n".join(ast.unparse(node) for node in own[skipped:])
+        return len(text.splitlines())
+
+
+def gaussian_noise(std: Any, x: Any, log_snr: Any) -> Any:
+    """The noise in Gaussian data, in closed form: of the rows that are about a framework."""
+    alpha, sigma = VP.alpha(log_snr), VP.sigma(log_snr)
+    return sigma * x / (alpha**2 * std**2 + sigma**2)
+
+
+def mnist_cnn_jax() -> dg.Flow:
+    return dg.diffusion(**mnist_networks.parts("mnist_cnn"))
+
+
+def mnist_unet_jax() -> dg.Flow:
+    return dg.diffusion(**mnist_networks.parts("mnist_unet"))
+
+
+def mnist_cnn_torch() -> dg.Flow:
+    from tests.third_party import mnist_torch
+
+    wires = mnist_networks.parts("mnist_cnn")
+    module = dg.models.from_torch(mnist_torch.Cnn(), HERE / "mnist_cnn.safetensors")
+    return dg.diffusion(**wires | {"apply": module, "params": None})
+
+
+def mnist_unet_torch() -> dg.Flow:
+    from tests.third_party import mnist_torch
+
+    wires = mnist_networks.parts("mnist_unet")
+    module = dg.models.from_torch(mnist_torch.Unet(), HERE / "mnist_unet.safetensors")
+    return dg.diffusion(**wires | {"apply": module, "params": None})
+
+
+def azula_gaussian_vp() -> dg.Flow:
+    import torch
+    from azula import denoise, noise
+    from azula.linalg.covariance import DiagonalCovariance
+
+    covariance = DiagonalCovariance(torch.linspace(0.1, 1.0, 12))
+    denoiser = denoise.GaussianDenoiser(torch.zeros(12), covariance, noise.VPSchedule())
+    return dg.models.from_azula(denoiser, (12,))
+
+
+def azula_gaussian_rectified() -> dg.Flow:
+    import torch
+    from azula import denoise, noise
+    from azula.linalg.covariance import DiagonalCovariance
+
+    covariance = DiagonalCovariance(torch.linspace(0.1, 1.0, 12))
+    denoiser = denoise.GaussianDenoiser(torch.zeros(12), covariance, noise.RectifiedSchedule())
+    return dg.models.from_azula(denoiser, (12,))
+
+
+def flax_nnx() -> dg.Flow:
+    from flax import nnx
+
+    class Module(nnx.Module):
+        def __init__(self) -> None:
+            self.std = nnx.Param(jnp.asarray(STD))
+
+        def __call__(self, x: Any, log_snr: Any) -> Any:
+            return gaussian_noise(self.std[...], x, log_snr)
+
+    return dg.diffusion(Module(), path=VP, prediction="noise", log_snr=RANGE, shape=SHAPE)
+
+
+def flax_train_state() -> dg.Flow:
+    import flax.linen as nn
+    import optax
+    from flax.training.train_state import TrainState
+
+    class Module(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, log_snr: Any) -> Any:
+            return gaussian_noise(self.param("std", lambda key: jnp.asarray(STD)), x, log_snr)
+
+    weights = Module().init(jax.random.key(0), jnp.zeros(SHAPE), 0.0)["params"]
+    state = TrainState.create(apply_fn=Module().apply, params=weights, tx=optax.adam(1e-3))
+    apply = lambda params, x, t: state.apply_fn({"params": params}, x, t)  # noqa: E731
+    wires: dict[str, Any] = {"path": VP, "prediction": "noise", "log_snr": RANGE, "shape": SHAPE}
+    return dg.diffusion(apply, params=state.params, **wires)
+
+
+def equinox_module() -> dg.Flow:
+    import equinox
+
+    class Module(equinox.Module):
+        std: Any
+
+        def __call__(self, x: Any, log_snr: Any) -> Any:
+            return gaussian_noise(self.std, x, log_snr)
+
+    module: Any = Module(jnp.asarray(STD))
+    return dg.diffusion(module, path=VP, prediction="noise", log_snr=RANGE, shape=SHAPE)
+
+
+TORCH = ("torch", "torchax")
+REBUILT = "rebuilt as a JAX function; path, clock, range stated"
+HANDED = "module and file of weights as they are; path, clock, range stated"
+SUBJECTS = {
+    "MNIST CNN, in JAX": Subject(mnist_cnn_jax, REBUILT),
+    "MNIST U-Net, in JAX": Subject(mnist_unet_jax, REBUILT),
+    "MNIST CNN, in PyTorch": Subject(mnist_cnn_torch, HANDED, TORCH),
+    "MNIST U-Net, in PyTorch": Subject(mnist_unet_torch, HANDED + "; whole times, found", TORCH),
+    "azula, Gaussian, VP": Subject(azula_gaussian_vp, "nothing", (*TORCH, "azula")),
+    "azula, Gaussian, rectified": Subject(azula_gaussian_rectified, "nothing", (*TORCH, "azula")),
+    "flax nnx, closed form": Subject(flax_nnx, "nothing"),
+    "flax linen TrainState, closed form": Subject(flax_train_state, "apply_fn around its params"),
+    "equinox, closed form": Subject(equinox_module, "nothing", ("equinox",)),
+}
