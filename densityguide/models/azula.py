@@ -120,6 +120,7 @@ def _kind() -> Any:
 def _forget(denoiser: Any) -> None:
     """What a cached method keeps of one trace must not reach the next."""
     kinds = {type(part) for part in denoiser.modules()}
-    for kept in (getattr(kind, name, None) for kind in kinds for name in vars(kind)):
-        if hasattr(kept, "cache_clear"):
-            kept.cache_clear()
+    kept: list[Any] = [getattr(kind, name, None) for kind in kinds for name in vars(kind)]
+    for method in kept:
+        if hasattr(method, "cache_clear"):
+            method.cache_clear()
