@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +90,22 @@ def sheet(unseen: np.ndarray, samples: np.ndarray, levels: int) -> Image.Image:
     return page
 
 
+def seen(card: Card) -> str:
+    """Pictures in training: of all runs where the card's words tell of several."""
+    told = re.search(r"Seen: ([\d,]+) pictures", card.description)
+    return told[1] if told else f"{card.training['steps'] * card.training['batch']:,}"
+
+
 def row(card: Card, flow: dg.Flow, found: dict[str, Any]) -> list[str]:
     """A model's line of the table."""
-    training, errors = card.training, card.evaluation["heldout_error_of_x0"]
+    errors = card.evaluation["heldout_error_of_x0"]
     ratios = {one["log_snr"]: one["ratio"] for one in errors}
     dial = None if flow.calibration is None else flow.calibration.dial
     return [
         f"`{card.name}`",
         f"{WORDS[card.path]}, {card.network['kind']}",
         f"{card.parameters / 1e6:.2g} M",
-        f"{training['steps'] * training['batch']:,}",
+        seen(card),
         *(f"{ratios[level]:.2f}" if level in ratios else "-" for level in LEVELS),
         found["heldout"],
         found["own"],
@@ -118,10 +125,11 @@ CPU cores unless a line says otherwise. [docs/models.py](models.py) writes this 
 
 *Error* is the mean square error of the denoised picture on held-out data, in that of the best
 linear denoiser: below 1 where the network knows more than means and variances. *Held-out* and *its
-own samples* are bits/dim (for points in the plane log p in nats), mean ± 1.96 standard errors of
-{COUNT}, {STEPS} steps, exact traces up to 64 dimensions and two probes beyond: where own samples
-have clearly other values than held-out data, the model has not learnt where its data lie. *Dial* is
-the range of q within which measured log p rises, which `densityguide calibrate` found.
+own samples* are bits/dim (for points in the plane log p in nats), mean ± 1.96 standard errors over
+{COUNT} of them, with {STEPS} steps, exact traces up to 64 dimensions and two probes beyond: where
+own samples have clearly other values than held-out data, the model has not learnt where its data
+lie. *Dial* is the range of q within which measured log p rises, which `densityguide calibrate`
+found.
 
 """
 
