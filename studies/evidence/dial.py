@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from densityguide import plotting
+from densityguide.flow.flow import Flow
 from densityguide.plotting import spearman
 from densityguide.steer import rules as guidance
 from densityguide.steer import sample as sampling
@@ -20,11 +21,12 @@ from studies.evidence.tables import Table
 __all__ = ["QUESTION", "Settings"]
 
 METHOD = """
-Each latent is decoded under density guidance, `quantile`, at every q of the settings. *Measured*
-log p is that of the finished sample encoded again along the plain probability-flow ODE, with an
-exact trace in two dimensions and two cycled probes for pictures; it does not use the score. Whether
-the dial turns one way is judged latent by latent: measured log p has to rise from every q to the
-next.
+Each latent is decoded under density guidance, `quantile`, at every q of the settings that lies
+within the range that the model's card states; networks of others have none, and take all.
+*Measured* log p is that of the finished sample encoded again along the plain probability-flow ODE,
+with an exact trace in two dimensions and two cycled probes for pictures; it does not use the score.
+Whether the dial turns one way is judged latent by latent: measured log p has to rise from every q
+to the next.
 Detail of the integer pictures is measured as for [natural samples](detail.md); its rank correlation
 with q is taken within each latent, so that differences between latents play no part, and averaged
 over latents with a bootstrap interval. -1 means that every step towards larger log p takes detail
@@ -36,18 +38,22 @@ FALLING = -0.5  # a rank correlation
 
 @dataclass(frozen=True)
 class Settings:
-    """``models`` counts latents, each of which is decoded at all of ``q``."""
+    """``models`` counts latents, each of which is decoded at all of ``q``; ``finer`` are the steps
+    of models that take others than ``steps``."""
 
     models: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     steps: int = 32
+    finer: dict[str, int] = field(default_factory=dict)
     q: tuple[float, ...] = (0.05, 0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def measure(settings: Settings, model: str) -> Table:
     """A row for each latent at each q."""
     subject, count = subjects.load(model), settings.models[model]
-    options: dict[str, Any] = {"divergence": subject.trace, "steps": settings.steps}
+    steps = settings.finer.get(model, settings.steps)
+    options: dict[str, Any] = {"divergence": subject.trace, "steps": steps}
+    low, high = reach(subject.flow)
 
     def turned(flow: Any, key: Any, q: Any) -> Any:
         out = sampling.draw(flow, key, guidance=guidance.quantile(q), **options)
@@ -55,7 +61,7 @@ def measure(settings: Settings, model: str) -> Table:
 
     keys = jax.random.split(jax.random.key(settings.seed), count)
     parts = []
-    for q in settings.q:
+    for q in (q for q in settings.q if low <= q <= high):
         x, log_p, error, tracked = subject.each(turned, keys, np.full(count, q, np.float32))
         row = {
             "latent": np.arange(count, dtype=float),
@@ -69,6 +75,15 @@ def measure(settings: Settings, model: str) -> Table:
             row |= measures.of(subject.pictures(x), subject.levels)
         parts.append(row)
     return tables.concatenate(parts)
+
+
+def reach(flow: Flow) -> tuple[float, float]:
+    """The range of q that comes with the flow, or everything."""
+    dial = None if flow.calibration is None else flow.calibration.dial
+    if dial is None:
+        return 0.0, 1.0
+    low, high = np.asarray(dial, float).round(6)
+    return float(low), float(high)
 
 
 def within(table: Table, name: str) -> np.ndarray:
