@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import densityguide as dg
+from densityguide.flow.networks import Network
 
 SHAPE = (4, 4, 3)
 KERNEL = None
@@ -160,3 +161,17 @@ def test_between_the_times_of_a_table_runs_a_line():
         expected = ((1.0 - share) * table[400] + share * table[401]) * x
         found = -flow.score(x, level) * flow.path.sigma(level)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 1, 998, 999])
+@pytest.mark.parametrize("off", [-1e-7, 0.0, 1e-7])
+def test_no_row_beside_a_table_is_looked_up(place, off):
+    """Frameworks differ in what they find there; a share of 0 of not-a-number is one too."""
+    table = jnp.cos(jnp.arange(1000.0, dtype=jnp.float32))
+
+    def looked_up(table, x, index):
+        return jnp.take(table, index, mode="fill", fill_value=jnp.nan) * x
+
+    network = Network(looked_up, True, integer_times=True)
+    x, t = jnp.asarray([0.3, -0.7], jnp.float32), jnp.float32(place * (1.0 + off))
+    np.testing.assert_allclose(network(table, x, t), table[place] * x, rtol=1e-3)

@@ -42,8 +42,12 @@ class Network:
     def __call__(self, params: Any, x: Array, t: Array) -> Array:
         if not self.integer_times:
             return self._at(params, x, t)
-        # Of a table of times, both neighbours, and between them the straight line.
-        below = jnp.floor(t)
+        # Of a table of times, both neighbours, and between them the straight line. At a whole time,
+        # rounding aside, the upper one is that time: at the last no row beyond it is looked up.
+        whole = jnp.round(t)
+        near = jnp.abs(t - whole) <= 4.0 * jnp.finfo(t.dtype).eps * jnp.maximum(whole, 1.0)
+        t = jnp.where(near, whole, t)
+        below = jnp.maximum(jnp.ceil(t) - 1.0, 0.0)
         low, high = (self._at(params, x, (below + n).astype(jnp.int32)) for n in (0, 1))
         share = (t - below).astype(low.dtype)
         return (1.0 - share) * low + share * high
