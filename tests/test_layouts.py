@@ -174,4 +174,7 @@ def test_no_row_beside_a_table_is_looked_up(place, off):
 
     network = Network(looked_up, True, integer_times=True)
     x, t = jnp.asarray([0.3, -0.7], jnp.float32), jnp.float32(place * (1.0 + off))
-    np.testing.assert_allclose(network(table, x, t), table[place] * x, rtol=1e-3)
+    found, slope = jax.jvp(lambda t: network(table, x, t), (t,), (jnp.ones_like(t),))
+    np.testing.assert_allclose(found, table[place] * x, rtol=1e-3)
+    first = max(place - 1, 0)  # the line that ends there has a slope, rounding or not
+    np.testing.assert_allclose(slope, (table[first + 1] - table[first]) * x, rtol=1e-5)

@@ -46,8 +46,7 @@ class Network:
         # rounding aside, the upper one is that time: at the last no row beyond it is looked up.
         whole = jnp.round(t)
         near = jnp.abs(t - whole) <= 4.0 * jnp.finfo(t.dtype).eps * jnp.maximum(whole, 1.0)
-        t = jnp.where(near, whole, t)
-        below = jnp.maximum(jnp.ceil(t) - 1.0, 0.0)
+        below = jnp.maximum(jnp.where(near, whole, jnp.ceil(t)) - 1.0, 0.0)
         low, high = (self._at(params, x, (below + n).astype(jnp.int32)) for n in (0, 1))
         share = (t - below).astype(low.dtype)
         return (1.0 - share) * low + share * high

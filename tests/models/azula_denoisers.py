@@ -5,6 +5,7 @@ from types import ModuleType
 from unittest import mock
 
 import diffusers
+import tiny_pipelines
 import torch
 from azula import denoise, noise
 from azula.guidance import cfg
@@ -87,19 +88,7 @@ def _sd():
 
 
 def _flux():
-    network = diffusers.FluxTransformer2DModel(
-        patch_size=1,
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=WIDTH,
-        pooled_projection_dim=WIDTH,
-        guidance_embeds=True,
-        axes_dims_rope=(4, 6, 6),
-    )
-    return flux.FluxDenoiser(network)
+    return flux.FluxDenoiser(tiny_pipelines.flux_network(joint=WIDTH, pooled=WIDTH))
 
 
 def _sana():

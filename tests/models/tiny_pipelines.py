@@ -162,19 +162,24 @@ def stable_diffusion_3(third=True):
     )
 
 
-def flux(guided=True):
-    network = diffusers.FluxTransformer2DModel(
+def flux_network(guided=True, joint=24, pooled=12):
+    """Flux's transformer, told embeddings of so many numbers."""
+    return diffusers.FluxTransformer2DModel(
         patch_size=1,
         in_channels=16,
         num_layers=1,
         num_single_layers=1,
         attention_head_dim=16,
         num_attention_heads=2,
-        joint_attention_dim=24,
-        pooled_projection_dim=12,
+        joint_attention_dim=joint,
+        pooled_projection_dim=pooled,
         guidance_embeds=guided,
         axes_dims_rope=(4, 6, 6),
     )
+
+
+def flux(guided=True):
+    network = flux_network(guided)
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
     words = clip_words(), t5(), t5_words()
     return diffusers.FluxPipeline(scheduler, vae(**SHIFTED), clip(), *words, noisy(network))

@@ -29,15 +29,19 @@ def test_closed_forms_of_measures():
     step = np.zeros((8, 8, 3), np.uint8)
     step[:, 4:] = 255
     assert measures.edges(step, 256) == pytest.approx(2 / 8)  # the two columns beside the step
-    assert measures.edges(np.full((8, 8, 3), 9, np.uint8), 256) == 0.0
+    # The slope is the central difference: a step of h, over two pixels, is an edge from h = 0.2 on.
+    for height, share in ((50, 0.0), (52, 2 / 8)):
+        assert measures.edges((step // 255) * np.uint8(height), 256) == share
 
 
 def turned(rise, fall):
-    """Rows of 40 latents at three q: log p rises where ``rise``, detail falls where ``fall``."""
+    """Rows of 40 latents at three q: log p rises throughout where ``rise`` and turns back at the
+    end elsewhere; detail falls where ``fall``."""
     q, count = np.asarray([0.1, 0.5, 0.9]), 40
-    up, down = np.where(rise, 1.0, -1.0), np.where(fall, -1.0, 1.0)
+    last, down = np.where(rise, 0.9, 0.4), np.where(fall, -1.0, 1.0)
+    log_p = np.stack([np.full(count, 0.1), np.full(count, 0.5), last], axis=1)
     columns = {"latent": np.repeat(np.arange(count), 3), "q": np.tile(q, count)}
-    columns["log_density"] = (up[:, None] * q).ravel() + 100.0 * columns["latent"]
+    columns["log_density"] = log_p.ravel() + 100.0 * columns["latent"]
     columns |= {"tracked": columns["log_density"], "size": np.full(3 * count, 64.0)}
     detail = (down[:, None] * q).ravel() + 10.0 * columns["latent"]
     columns |= dict.fromkeys(measures.MEASURES, detail)
@@ -113,3 +117,20 @@ def test_resizing_keeps_the_ends_of_the_range():
     assert fitted.shape == (2, 4, 6, 1)
     assert (fitted[0] == 0).all()
     assert (fitted[1] == 16).all()
+
+
+def test_the_dial_is_asked_inside_the_range_of_its_card(monkeypatch):
+    flow = subjects.load("digits8-flow").flow
+    low, high = dial.reach(flow)
+    assert (low, high) == tuple(np.asarray(flow.calibration.dial, float).round(6))
+    assert dial.reach(flow.replace(calibration=None)) == (0.0, 1.0)
+    asked = []
+
+    def each(subject, fn, keys, q):
+        asked.append(round(float(q[0]), 6))
+        return np.zeros((len(keys), *flow.shape)), *np.zeros((3, len(keys)))
+
+    monkeypatch.setattr(subjects.Subject, "each", each)
+    beyond = (low / 2, low, 0.5, high, high + 0.01)
+    dial.measure(dial.Settings({"digits8-flow": 8}, q=beyond), "digits8-flow")
+    assert asked == [low, 0.5, high]
