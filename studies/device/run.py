@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from densityguide.disk import atomic
+from densityguide.disk import atomic, folders
 from studies.benchmarks import report
 from studies.device import errors, speed, subjects
 
@@ -22,9 +22,11 @@ FULL, SMALL = {"steps": 32, "size": 8192, "count": 8}, {"steps": 4, "size": 256,
 def run(out: Path, *, small: bool = False, seconds: float = 480.0) -> dict[str, Any]:
     """Every part until ``seconds`` are over; parts that a stopped run left out come next time.
 
-    Writes ``out``/device.json after each part, and ``out``/device.md.
+    Writes ``out``/device.json after each part, and ``out``/device.md; ValueError, one line, for a
+    folder of others or one that cannot be written.
     """
     started, file = time.perf_counter(), out / "device.json"
+    folders.check(out, ours=lambda folder: (folder / "device.md").is_file() or file.is_file())
     out.mkdir(parents=True, exist_ok=True)
     device = jax.devices()[0].device_kind
     found = json.loads(file.read_text("utf-8")) if file.exists() else {}

@@ -29,6 +29,16 @@ def test_operations_are_those_of_the_network():
     assert 0.7 * evaluation < tangent < 2.0 * evaluation
 
 
+def test_a_folder_of_others_is_left_alone(tmp_path):
+    (tmp_path / "theirs.txt").touch()
+    with pytest.raises(ValueError, match="did not write"):
+        device.run(tmp_path, small=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.txt"]
+    mine = tmp_path / "mine"
+    for _ in range(2):  # its own it takes again
+        device.run(mine, small=True, seconds=0.0)
+
+
 @pytest.mark.slow
 def test_the_rehearsal_goes_on_where_it_was(tmp_path):
     device.run(tmp_path, small=True, seconds=0.0)
