@@ -25,7 +25,7 @@ from densityguide.plotting import pages
 
 HERE = Path(__file__).parent
 COUNT, STEPS, BLOCK = 64, 48, 8
-ROWS, COLUMNS, SIDE, APART = 4, 8, 64, 32
+ROWS, COLUMNS, SIDE, GAP, APART = 4, 8, 64, 6, 32
 LEVELS = (-3.0, 1.0, 5.0)  # log-SNR at which errors are shown
 WORDS = {
     "variance_preserving": "VP diffusion",
@@ -76,8 +76,9 @@ def _mean(values: np.ndarray) -> str:
 
 def sheet(unseen: np.ndarray, samples: np.ndarray, levels: int) -> Image.Image:
     """Held-out pictures on the left, the model's own on the right."""
-    block = COLUMNS * SIDE
-    page = Image.new("RGB", (2 * block + APART, ROWS * SIDE + 28), pages.PAPER)
+    cell = SIDE + GAP
+    block = COLUMNS * cell
+    page = Image.new("RGB", (2 * block + APART, ROWS * cell + 28), pages.PAPER)
     pen = pages.ImageDraw.Draw(page)
     for left, title, images in (
         (0, "held-out pictures", unseen),
@@ -85,7 +86,7 @@ def sheet(unseen: np.ndarray, samples: np.ndarray, levels: int) -> Image.Image:
     ):
         pen.text((left, 4), title, pages.INK, pages.font(16))
         for n, image in enumerate(images[: ROWS * COLUMNS]):
-            at = (left + n % COLUMNS * SIDE, 28 + n // COLUMNS * SIDE)
+            at = (left + n % COLUMNS * cell, 28 + n // COLUMNS * cell)
             page.paste(pages.tile(image, levels, SIDE), at)
     return page
 
