@@ -24,7 +24,7 @@ import numpy as np
 import densityguide as dg
 from studies.benchmarks import report
 from studies.evidence import deviations
-from tests.third_party import mnist_networks
+from studies.third_party import mnist_networks
 
 KEPT = Path(__file__).with_name("landing.json")
 PERCENTILES, SEED = (5, 50, 95), 5

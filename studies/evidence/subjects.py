@@ -14,7 +14,7 @@ from densityguide import data, models, parallel
 from densityguide.density.trace import Trace, exact, orthogonal
 from densityguide.flow.flow import Flow
 from densityguide.models import pretrained
-from tests.third_party import mnist_networks
+from studies.third_party import mnist_networks
 
 __all__ = ["Subject", "load", "names"]
 

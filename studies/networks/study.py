@@ -44,7 +44,7 @@ python -m studies networks NAME ...   # those rows, anew
 One row a network: what its user had to say, in how many lines after the imports; whether `verify`
 passes without data; for how many latents log p rises at each of the quantiles {quantiles}; and how
 far what guidance tracks at 0.5 lies from the log p of the encoded sample, beside what the probes
-leave open. The MNIST networks and their weights are those of `tests/third_party`. Rows called
+leave open. The MNIST networks and their weights are those of `studies/third_party`. Rows called
 *closed form* have the exact network of Gaussian data inside a module: they are about the framework.
 
 <!-- networks -->

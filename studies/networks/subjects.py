@@ -10,16 +10,15 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 import densityguide as dg
-from tests.third_party import mnist_networks
+from studies.third_party import mnist_networks
 
-HERE = Path(__file__).parents[2] / "tests/third_party"
+HERE = mnist_networks.HERE
 VP = dg.paths.variance_preserving()
 RANGE, SHAPE, STD = (-10.0, 8.0), (4, 4, 1), 0.5
 
@@ -56,7 +55,7 @@ def mnist_unet_jax() -> dg.Flow:
 
 
 def mnist_cnn_torch() -> dg.Flow:
-    from tests.third_party import mnist_torch
+    from studies.third_party import mnist_torch
 
     wires = mnist_networks.parts("mnist_cnn")
     module = dg.models.from_torch(mnist_torch.Cnn(), HERE / "mnist_cnn.safetensors")
@@ -64,7 +63,7 @@ def mnist_cnn_torch() -> dg.Flow:
 
 
 def mnist_unet_torch() -> dg.Flow:
-    from tests.third_party import mnist_torch
+    from studies.third_party import mnist_torch
 
     wires = mnist_networks.parts("mnist_unet")
     module = dg.models.from_torch(mnist_torch.Unet(), HERE / "mnist_unet.safetensors")

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mnist_networks import NAMES, digits, load, sinusoid, weights
 
 import densityguide as dg
+from studies.third_party.mnist_networks import NAMES, digits, load, sinusoid, weights
 
 PROBES = dg.orthogonal(2)
 UNUSABLE = int(dg.Status.NON_FINITE | dg.Status.INVALID)

@@ -1,7 +1,6 @@
 """Somebody's module and somebody's file of weights, handed in as they are."""
 
 import warnings
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,10 +10,9 @@ import densityguide as dg
 
 pytest.importorskip("torch")
 pytest.importorskip("torchax")
-import mnist_networks
-import mnist_torch
+from studies.third_party import mnist_networks, mnist_torch
 
-HERE = Path(__file__).parent
+HERE = mnist_networks.HERE
 MODULES = {"mnist_cnn": (mnist_torch.Cnn, False), "mnist_unet": (mnist_torch.Unet, True)}
 
 

@@ -5,13 +5,13 @@ from functools import cache
 
 import jax
 import jax.numpy as jnp
-import mnist_networks
 import numpy as np
 
 import densityguide as dg
 from densityguide import data
 from densityguide.flow import clocks, paths, predictions
 from densityguide.flow.build import from_path
+from studies.third_party import mnist_networks
 
 OTHERS = mnist_networks.NAMES
 

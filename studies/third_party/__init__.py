@@ -1,0 +1,1 @@
+"""Networks that others trained: README.md says whose they are."""
