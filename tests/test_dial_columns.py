@@ -49,6 +49,21 @@ def test_long_heads_do_not_meet():
     assert wide.width > narrow.width + 200
 
 
+def test_what_was_given_stands_apart_and_captions_below_each_picture():
+    images, heads = columns(3, 2), [("q",)] * 3
+    plain = np.asarray(plotting.dial_strip(images, heads, 17))
+    page = np.asarray(
+        plotting.dial_strip(images, heads, 17, given=images[0], captions=[["x"] * 3] * 2)
+    )
+    shade = round(images[0, 0, 0, 0, 0] * 255 / 16)  # of the first row, given and at the first q
+    x = np.unique(np.nonzero((page[150] == shade).all(axis=-1))[0])
+    gaps = np.diff(x)[np.diff(x) > 1]
+    assert len(gaps) == 1, "twice in the row, and nothing between"
+    assert gaps[0] > page.shape[1] / 20
+    assert page.shape[0] > plain.shape[0] + 30, "room for two captions"
+    assert page.shape[1] > plain.shape[1] + 100
+
+
 def rows(log_density, within=0.5):
     return [
         {"q": q, "log_density_nats": value, "measured_within_nats": within}
@@ -82,3 +97,5 @@ def test_bad_columns_are_one_line(images, heads, names, words):
     with pytest.raises(ValueError, match=words) as caught:
         plotting.dial_strip(images, heads, 17, names=names)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="no captions, or 3 rows of 2"):
+        plotting.dial_strip(columns(2, 3), [(), ()], 17, captions=[["a", "b"]])

@@ -91,6 +91,18 @@ def test_intervals_have_words_along_x_and_plain_numbers_on_a_logarithmic_axis():
     assert {"0.2", "0.5", "1"} <= written
 
 
+def test_spreads_are_boxes_between_quartiles_in_order():
+    groups = {"own": np.arange(101.0), "other": np.r_[np.arange(101.0) + 50.0, np.nan]}
+    figure = plotting.spreads({"a": groups, "b": groups, "c": groups}, xlabel="log p")
+    *panels, spare = figure.axes
+    assert not spare.get_visible()
+    assert [axis.get_title(loc="left") for axis in panels] == ["a", "b", "c"]
+    boxes = [patch.get_path().vertices[:, 0] for patch in panels[0].patches[:2]]
+    assert [(box.min(), box.max()) for box in boxes] == [(25.0, 75.0), (75.0, 125.0)]
+    assert panels[0].yaxis.get_inverted(), "the first group stands above"
+    assert [tick.get_text() for tick in panels[0].get_yticklabels()] == ["own", "other"]
+
+
 def test_what_has_no_x_is_drawn_from_side_to_side():
     panel = {"a": {"one": ([0.0, 1.0], [[1, 0, 2], [3, 2, 4]]), "level": ([0.0], [[5, 4, 7]])}}
     (axis,) = plotting.intervals(panel, xlabel="", ylabel="", flat=("level",)).axes
@@ -190,6 +202,8 @@ def test_figures_render_and_pyplot_keeps_none():
             lambda: plotting.intervals({"a": {"b": ([1], [[1, 2]])}}, xlabel="", ylabel=""),
             r"intervals \[n, 3\]",
         ),
+        (lambda: plotting.spreads({}, xlabel=""), "at least one panel"),
+        (lambda: plotting.spreads({"a": {"b": [np.nan]}}, xlabel=""), "one finite value, got none"),
         (lambda: plotting.convergence({"a": ([1], [1])}, emphasis=["b"]), "must name curves"),
         (lambda: plotting.convergence({"a": ([1, 2], [1])}), "as many errors as evaluations"),
         (lambda: plotting.detail(np.zeros((2, 2)), {"a": [1]}), "log_density"),

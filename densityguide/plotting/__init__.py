@@ -13,6 +13,7 @@ from densityguide.plotting.intervals import intervals
 from densityguide.plotting.pages import Label, image_grid, scatter_grid
 from densityguide.plotting.plane import mesh, plane
 from densityguide.plotting.results import results
+from densityguide.plotting.spreads import spreads
 from densityguide.plotting.strip import strip
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "results",
     "scatter_grid",
     "spearman",
+    "spreads",
     "strip",
 ]

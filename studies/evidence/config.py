@@ -11,28 +11,54 @@ from densityguide.disk import settings
 from studies.evidence import subjects
 from studies.evidence.questions import QUESTIONS
 
-__all__ = ["Asked", "check"]
+__all__ = ["Asked", "Put", "check"]
 
 FEWEST, MOST = 8, 10**6  # samples of a model
 LEAST = {"seed": 0, "steps": 2, "sde_steps": 4, "repeats": 2}  # of whole numbers; 1 of others
 SHARES = ("q", "quantiles", "values", "share")
 
 
+class Put(NamedTuple):
+    """One putting of a question: its settings, what its files end in, and which of its models are
+    those of another training."""
+
+    label: str
+    settings: Any
+    ending: str = ""
+    retrained: tuple[str, ...] = ()
+
+    def stem(self, model: str) -> str:
+        """What the file of a model's rows is called, after the question."""
+        return model + (subjects.AGAIN if model in self.retrained else self.ending)
+
+    def of(self, model: str) -> tuple[Any, str]:
+        """The settings to measure a model with, and the model."""
+        if model not in self.retrained:
+            return self.settings, model
+        other, changes = f"{model}{subjects.AGAIN}", {}
+        for field in dataclasses.fields(self.settings):
+            value = getattr(self.settings, field.name)
+            if isinstance(value, dict) and model in value:
+                changes[field.name] = {**value, other: value[model]}
+        return dataclasses.replace(self.settings, **changes), other
+
+
 class Asked(NamedTuple):
-    """A question by its name, and its settings with every seed that it is put with."""
+    """A question by its name, and every putting of it: the first, and what it is compared with."""
 
     name: str
-    settings: tuple[Any, ...]
+    puttings: tuple[Put, ...]
 
 
 def check(values: dict[str, Any], *, small: bool = False) -> Asked:
-    """What a file's tables ask for: ``again`` lists seeds beside the first, and a table ``small``
-    what is different where a rough answer will do. ValueError, one line, for values that make no
-    question."""
+    """What a file's tables ask for: ``again`` lists seeds beside the first, ``retrained`` models
+    that are also taken from another training, and a table ``small`` what is different where a rough
+    answer will do. ValueError, one line, for values that make no question."""
     values = dict(values)
     less = values.pop("small", {})
     values = values | less if small else values
     again = _seeds(values.pop("again", []))
+    retrained = _retrained(values.pop("retrained", []))
     name = values.pop("question", None)
     if name not in QUESTIONS:
         near = difflib.get_close_matches(str(name), QUESTIONS, 1) or list(QUESTIONS)
@@ -46,8 +72,24 @@ def check(values: dict[str, Any], *, small: bool = False) -> Asked:
         _check(field.name, getattr(chosen, field.name))
     if len({chosen.seed, *again}) <= len(again):
         raise ValueError(f"expected other seeds than {chosen.seed} under again, got {again}")
-    each = [chosen, *[dataclasses.replace(chosen, seed=seed) for seed in again]]
+    each = [Put(f"seed {chosen.seed}", chosen)]
+    for seed in again:
+        other = dataclasses.replace(chosen, seed=seed)
+        each.append(Put(f"seed {seed}", other, f"-seed{seed}"))
+    retrained = tuple(model for model in retrained if model in chosen.models)
+    if retrained:
+        each.append(Put("another training", chosen, retrained=retrained))
     return Asked(str(name), tuple(each))
+
+
+def _retrained(value: Any) -> list[str]:
+    known = subjects.retrained()
+    if not isinstance(value, list) or not set(value) <= set(known):
+        raise ValueError(
+            f"expected retrained to list models with another training, got {value!r}: known are "
+            f"{', '.join(known)}"
+        )
+    return value
 
 
 def _seeds(value: Any) -> list[int]:

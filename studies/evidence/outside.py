@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from scipy.stats import rankdata
 
+from densityguide import plotting
 from densityguide.density.log_density import log_density
 from densityguide.steer.alignment import score_alignment
 from densityguide.steer.calibrate import fluctuation
@@ -151,7 +152,14 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             max,
         ),
     ]
-    sections = []
+    figure = plotting.spreads(
+        {model: _bits(table) for model, table in found.items()}, xlabel="log p (bits/dim)"
+    )
+    words = (
+        "Boxes hold the middle half of each set, lines 90 % of it; the band is the box of held-out "
+        "data. To the right of it the model finds pictures likelier than its own kind."
+    )
+    sections = [Section("Log p of each set", words, figure=figure)]
     for model, table in found.items():
         rows = []
         for name in dict.fromkeys(table["set"]):
@@ -173,6 +181,13 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             )
         )
     return Reading(sections, claims)
+
+
+def _bits(table: Table) -> dict[str, np.ndarray]:
+    """Log p of the model's own held-out data, and of each set from elsewhere."""
+    names = [OWN, *(name for name in dict.fromkeys(table["set"]) if name not in (OWN, TRAIN))]
+    parts = {name: tables.where(table, set=name) for name in names}
+    return {name: part["log_density"] / part["size"] / np.log(2.0) for name, part in parts.items()}
 
 
 QUESTION = Question(

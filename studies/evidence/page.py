@@ -11,6 +11,7 @@ from upath import UPath
 from densityguide.disk import storage
 from studies.evidence import tables
 from studies.evidence.study import Claim, Question, Reading
+from studies.evidence.subjects import AGAIN
 
 __all__ = ["summarise", "write"]
 
@@ -49,8 +50,8 @@ def _png(figure: Any) -> bytes:
 def _provenance(name: str, record: dict[str, Any]) -> list[str]:
     settings, parts = record["settings"], record["parts"]
     models = ", ".join(
-        f"[{stem.replace('-seed', ', seed ')}](data/{name}-{stem}.csv) "
-        f"({settings['models'][stem.partition('-seed')[0]]:,} samples, "
+        f"[{_words(stem)}](data/{name}-{stem}.csv) "
+        f"({settings['models'][_words(stem).partition(',')[0]]:,} samples, "
         f"{part['seconds'] / 60:.1f} minutes{_elsewhere(part)})"
         for stem, part in parts.items()
     )
@@ -66,6 +67,10 @@ def _provenance(name: str, record: dict[str, Any]) -> list[str]:
         f"{environment['jax']}, densityguide {environment['densityguide']}, on "
         f"{environment['device']}. Intervals are of 95 % where no table says otherwise.",
     ]
+
+
+def _words(stem: str) -> str:
+    return stem.replace("-seed", ", seed ").replace(AGAIN, ", another training")
 
 
 def _elsewhere(part: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from densityguide.app.jobs import hosts, manifest
 from densityguide.disk import leases, settings, storage
 from densityguide.disk.interrupts import interruptible
 from studies.evidence import page, tables
-from studies.evidence.config import check
+from studies.evidence.config import Put, check
 from studies.evidence.questions import QUESTIONS
 from studies.evidence.study import Question, agreed
 
@@ -44,18 +44,16 @@ def run(
         stack.enter_context(leases.locked(path, hosts.PATIENCE, hosts.say))
         storage.sweep(path)
         storage.sweep(path / "data")
-        plain = json.loads(json.dumps(dataclasses.asdict(each[0])))
+        plain = json.loads(json.dumps(dataclasses.asdict(each[0].settings)))
         record = _begin(path / "data" / f"{name}.json", plain)
         readings = []
-        for chosen in each:
-            rows = {}
-            for model in chosen.models:
-                stem = model if chosen is each[0] else f"{model}-seed{chosen.seed}"
-                rows[model] = _rows(
-                    path / "data", name, question, chosen, model, stem, record, tell
-                )
-            readings.append(question.read(chosen, rows))
-        reading = agreed(readings, [chosen.seed for chosen in each])
+        for put in each:
+            rows = {
+                model: _rows(path / "data", name, question, put, model, record, tell)
+                for model in put.settings.models
+            }
+            readings.append(question.read(put.settings, rows))
+        reading = agreed(readings, [put.label for put in each])
         page.write(path, name, question, record, reading)
         page.summarise(path, {known: asked.title for known, asked in QUESTIONS.items()})
     return {"question": name, "claims": [claim._asdict() for claim in reading.claims]}
@@ -78,18 +76,18 @@ def _rows(
     folder: UPath,
     name: str,
     question: Question,
-    chosen: Any,
+    put: Put,
     model: str,
-    stem: str,
     record: dict[str, Any],
     tell: Tell,
 ) -> tables.Table:
+    stem = put.stem(model)
     file = folder / f"{name}-{stem}.csv"
     if stem in record["parts"] and file.is_file():
         return tables.from_csv(file.read_bytes())
     tell(f"{name}: {stem} ...")
     started = time.perf_counter()
-    content = tables.to_csv(question.measure(chosen, model))
+    content = tables.to_csv(question.measure(*put.of(model)))
     seconds = time.perf_counter() - started
     storage.write(file, content)
     record["parts"][stem] = {"seconds": round(seconds, 1)}

@@ -75,9 +75,9 @@ def word(text: str) -> str:
     return text.partition(" (")[0]
 
 
-def agreed(readings: Sequence[Reading], seeds: Sequence[int]) -> Reading:
-    """The first reading, with the verdicts of all: a claim is undecided where seeds disagree. What
-    others found is a section of its own."""
+def agreed(readings: Sequence[Reading], labels: Sequence[str]) -> Reading:
+    """The first reading, with the verdicts of all: a claim is undecided where they disagree. What
+    others found is a section of its own. ``labels`` say what is different in each."""
     first, *others = readings
     if not others:
         return first
@@ -85,18 +85,19 @@ def agreed(readings: Sequence[Reading], seeds: Sequence[int]) -> Reading:
     for each in zip(*(reading.claims for reading in readings), strict=True):
         found = [claim.verdict for claim in each]
         alike = len({word(text) for text in found}) == 1
-        said = "; ".join(f"seed {seed}: {text}" for seed, text in zip(seeds, found, strict=True))
+        said = "; ".join(f"{label}: {text}" for label, text in zip(labels, found, strict=True))
         text = found[0] if len(set(found)) == 1 else said
         claims.append(each[0]._replace(verdict=text if alike else f"{UNDECIDED} ({said})"))
         rows += [
-            [claim.text, str(seed), claim.found, claim.verdict]
-            for seed, claim in zip(seeds[1:], each[1:], strict=True)
+            [claim.text, label, claim.found, claim.verdict]
+            for label, claim in zip(labels[1:], each[1:], strict=True)
         ]
     section = Section(
-        "With other seeds",
-        "The same with other random numbers; tables and figures above are those of seed "
-        f"{seeds[0]}. A claim whose verdicts differ is undecided.",
-        ("claim", "seed", "found", "verdict"),
+        "Put again",
+        "The same with other random numbers (*seed*), and with models of a second "
+        "training (*another training*: those of `studies/retrained`); tables and figures above "
+        "are those of the first putting. A claim whose verdicts differ is undecided.",
+        ("claim", "put again with", "found", "verdict"),
         rows,
         words=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from densityguide.flow.flow import Flow
 from densityguide.models import pretrained
 from studies.third_party import mnist_networks
 
-__all__ = ["Subject", "load", "names"]
+__all__ = ["AGAIN", "Subject", "load", "names", "retrained"]
 
 EXACT, PROBES = 16, 2  # dimensions up to which traces are exact, and probes beyond
 FAMILIES = {
@@ -26,6 +27,8 @@ FAMILIES = {
 }
 NETWORKS = {"unet": "U-Net", "dit": "transformer", "mlp": "MLP"}
 FOREIGN = "of others"
+AGAIN = "-again"
+RETRAINED = Path(__file__).parents[1] / "retrained"
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,22 @@ def names() -> tuple[str, ...]:
     return (*models.names(), *mnist_networks.NAMES)
 
 
+def retrained() -> tuple[str, ...]:
+    """Shipped models of which there is another training."""
+    return tuple(sorted(card.parent.name for card in RETRAINED.glob("*/card.json")))
+
+
 @lru_cache(maxsize=12)
 def load(name: str) -> Subject:
-    """ValueError or FileNotFoundError, one line, for a model that is not known."""
+    """ValueError or FileNotFoundError, one line, for a model that is not known. ``NAME`` and
+    `AGAIN`: its other training.
+    """
     if name in mnist_networks.NAMES:
         flow, ends = mnist_networks.load(name), mnist_networks.RANGES[name]
         return Subject(name, flow, FAMILIES["variance_preserving"], FOREIGN, ends=ends)
-    _, _, card = pretrained.load(pretrained.folder_of(name))
+    first = name.removesuffix(AGAIN)
+    folder = pretrained.folder_of(first if first == name else str(RETRAINED / first))
+    _, _, card = pretrained.load(folder)
     network = NETWORKS[card.network["kind"].removeprefix("edm_")]
-    return Subject(name, models.load(name), FAMILIES[card.path], network, card.data["name"])
+    flow = models.load(str(folder))
+    return Subject(first, flow, FAMILIES[card.path], network, card.data["name"])

@@ -8,7 +8,7 @@ import pytest
 
 from densityguide.disk import settings
 from studies import evidence
-from studies.evidence import questions, subjects
+from studies.evidence import config, questions, subjects
 from studies.evidence.study import Claim, Question, Reading, Section, agreed, verdict
 
 
@@ -95,9 +95,10 @@ def test_shipped_questions_can_be_put(path):
     name, each = evidence.check(values)
     assert name == path.stem
     assert f"python -m studies evidence configs/evidence/{path.name}" in path.read_text()
-    assert set(each[0].models) <= set(subjects.names())
+    asked = each[0].settings.models
+    assert set(asked) <= set(subjects.names())
     _, (small,) = evidence.check(values, small=True)
-    assert set(small.models) < set(each[0].models), "less of the same"
+    assert set(small.settings.models) < set(asked), "less of the same"
 
 
 def test_verdicts_of_other_seeds(toy, tmp_path):
@@ -106,7 +107,20 @@ def test_verdicts_of_other_seeds(toy, tmp_path):
     assert toy == ["digits8", "digits8"]
     assert (tmp_path / "data" / "toy-digits8-seed3.csv").is_file()
     assert found["claims"][0]["verdict"] == "holds (1 of 1)"
-    assert "With other seeds" in (tmp_path / "toy.md").read_text()
+    assert "Put again" in (tmp_path / "toy.md").read_text()
+
+
+def test_verdicts_of_another_training(toy, tmp_path, monkeypatch):
+    """The retrained model is measured, with its own counts; the others are those of before."""
+    monkeypatch.setattr(config.subjects, "retrained", lambda: ("digits8", "fashion28"))
+    models = {"digits8": 8, "spiral2d": 9}
+    values = {"question": "toy", "models": models, "retrained": ["digits8", "fashion28"]}
+    evidence.run(values, str(tmp_path))
+    assert toy == ["digits8", "spiral2d", "digits8-again"]
+    assert (tmp_path / "data/toy-digits8-again.csv").read_text().count("\n") == 9
+    page = (tmp_path / "toy.md").read_text()
+    assert "| another training | [28.0, 36.0] |" in page
+    assert "[digits8, another training](data/toy-digits8-again.csv) (8 samples" in page
 
 
 def test_a_claim_on_which_seeds_disagree_is_undecided():
@@ -115,13 +129,13 @@ def test_a_claim_on_which_seeds_disagree_is_undecided():
 
     one = reading("holds (2 of 2)", "holds (2 of 2)", "holds with limits (1 of 2)")
     two = reading("holds (2 of 2)", "does not hold here (0 of 2)", "holds with limits (2 of 3)")
-    found = [claim.verdict for claim in agreed([one, two], [0, 7]).claims]
+    found = [claim.verdict for claim in agreed([one, two], ["seed 0", "seed 7"]).claims]
     assert found == [
         "holds (2 of 2)",
         "undecided (seed 0: holds (2 of 2); seed 7: does not hold here (0 of 2))",
         "seed 0: holds with limits (1 of 2); seed 7: holds with limits (2 of 3)",
     ]
-    assert agreed([one], [0]) is one
+    assert agreed([one], ["seed 0"]) is one
 
 
 def test_every_question_is_shipped():
@@ -142,6 +156,10 @@ def test_every_question_is_shipped():
         ({"question": "toy", "models": {"digits8": 8}, "again": [0]}, "other seeds than 0"),
         ({"question": "toy", "models": {"digits8": 8}, "again": [-1]}, "a count of 0"),
         ({"question": "toy", "models": {"digits8": 8}, "again": 1}, r"e\.g\. again = \[1\]"),
+        (
+            {"question": "toy", "models": {"digits8": 8}, "retrained": ["emoji32"]},
+            "known are digits8",
+        ),
         ({"question": "toy", "models": {"digits8": 8}, "sed": 1}, "did you mean 'seed'"),
         ({"question": "toy", "models": {"digits8": 8}, "seed": -1}, "expected seed a count of 0"),
         ({"question": "toy", "models": {"digits8": 8}, "values": []}, "expected some values"),
