@@ -117,13 +117,21 @@ def test_detail_gives_scipys_rank_correlation_in_every_group():
     groups = {"few": np.arange(10), "many": np.arange(30) >= 10}
     figure = plotting.detail(log_p, measures, groups=groups)
     for axis, (name, values) in zip(figure.axes, measures.items(), strict=True):
-        found = [spearmanr(log_p[w], values[w]).statistic for w in groups.values()]
-        assert axis.get_title(loc="left").endswith(", ".join(f"{rank:+.2f}" for rank in found))
+        found = {name: spearmanr(log_p[w], values[w]).statistic for name, w in groups.items()}
+        words = ", ".join(f"{name} {rank:+.2f}" for name, rank in found.items())
+        assert axis.get_title(loc="left") == f"rank correlation\n{words}"
         assert axis.get_ylabel() == name
         points = np.concatenate([line.get_xydata() for line in axis.lines])
         np.testing.assert_allclose(points, np.stack([log_p, values], axis=1))
     title = plotting.detail(log_p, measures, groups={"few": np.arange(9)}).axes[0].get_title("left")
     assert f"{spearmanr(log_p[:9], measures['bytes'][:9]).statistic:+.2f}" in title
+
+
+def test_a_diagonal_is_where_a_measure_is_log_p():
+    figure = plotting.detail(np.arange(5.0), {"a": np.arange(5.0) + 1}, diagonal=True, title="b")
+    lines = [line for line in figure.axes[0].lines if type(line).__name__ == "AxLine"]
+    assert [(line.get_xy1(), line.get_slope()) for line in lines] == [((0.0, 0.0), 1.0)]
+    assert figure.get_suptitle() == "b"
 
 
 def test_spearman_is_scipys():

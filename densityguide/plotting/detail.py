@@ -61,15 +61,18 @@ def detail(
     *,
     groups: Mapping[str, ArrayLike] | None = None,
     xlabel: str = "log p (nats)",
+    title: str = "",
+    diagonal: bool = False,
 ) -> Figure:
     """Measures of detail against log p, a panel each, with Spearman's rank correlation in every
-    group, in their order.
+    group.
 
     Args:
         log_density: [n].
         measures: name -> values [n], e.g. of `png_bytes` and `high_frequency_power`.
         groups: name -> which of the n samples belong to it (a mask or indices), drawn with its own
             marker; by default one group without a name. What is in no group is left out.
+        diagonal: whether to draw where a measure would be log p itself.
 
     Raises:
         ValueError: a measure of another shape, or no matplotlib.
@@ -99,11 +102,18 @@ def detail(
                     ms=7.0,
                     label=label,
                 )
-            found = [spearman(log_density[which], values[which]) for which in members.values()]
-            title = "rank correlation " + ", ".join(f"{rank:+.2f}" for rank in found)
-            axis.set_title(title, loc="left")
+            if diagonal:
+                axis.axline((log_density[0], log_density[0]), slope=1.0, color=INK, lw=0.9)
+            ranks = [
+                f"{label} {spearman(log_density[which], values[which]):+.2f}".strip()
+                for label, which in members.items()
+            ]
+            between = "\n" if len(ranks) > 1 else " "
+            axis.set_title("rank correlation" + between + ", ".join(ranks), loc="left")
             axis.set(xlabel=xlabel, ylabel=name)
             axis.grid(True)
+        if title:
+            figure.suptitle(title, fontsize=15.0)
         if len(members) > 1:
             handles, labels = axes[0, 0].get_legend_handles_labels()
             place = {"loc": "outside lower center", "ncols": len(members), "handletextpad": 0.1}

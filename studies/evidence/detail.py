@@ -27,7 +27,7 @@ the file as PNG, as JPEG of quality 90 and as lossless WebP, power at spatial fr
 cycles per pixel, total variation, the mean square of the finest Haar wavelets, and the share of
 pixels on an edge (Sobel slope above 0.1 of the range per pixel). One more figure needs no picture:
 the distance to the fifth nearest neighbour in the training data, which is large where data are
-sparse. Spearman's rank correlation of each with -log p, with bootstrap intervals.
+sparse. Spearman's rank correlation of each with log p, with bootstrap intervals.
 """
 PICTURES = {name: words for name, (words, _) in measures.MEASURES.items()}
 MEASURES = {**PICTURES, "neighbour": "distance to 5th neighbour"}
@@ -99,8 +99,8 @@ def _rows(
 
 
 def correlation(rows: Table, name: str) -> Interval:
-    """Rank correlation of a measure with -log p."""
-    return statistics.bootstrap(spearman, rows[name], -rows["log_density"])
+    """Rank correlation of a measure with log p."""
+    return statistics.bootstrap(spearman, rows[name], rows["log_density"])
 
 
 def read(settings: Settings, found: dict[str, Table]) -> Reading:
@@ -117,22 +117,22 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
                 interval = correlation(part, name)
                 row.append(interval.words)
                 if name in PICTURES:
-                    passed.append(interval.low > 0)
+                    passed.append(interval.high < 0)
                     weakest.append((interval.value, f"{model}, {words}, {MEASURES[name]}"))
             rows.append(row)
-    weak = min(weakest) if weakest else (np.nan, "no picture model")
-    below = sum(not fine for fine in passed)
+    weak = max(weakest) if weakest else (np.nan, "no picture model")
+    above = sum(not fine for fine in passed)
     claim = Claim(
         "Pictures of low log-density have more detail.",
-        f"{len(passed) - below} of {len(passed)} rank correlations of detail with -log p have an "
-        f"interval above 0; the weakest is {weak[0]:.2f} ({weak[1]})",
-        "the interval of every correlation (model, source, measure) lies above 0",
+        f"{len(passed) - above} of {len(passed)} rank correlations of detail with log p have an "
+        f"interval below 0; the weakest is {weak[0]:.2f} ({weak[1]})",
+        "the interval of every correlation (model, source, measure) lies below 0",
         verdict(passed),
     )
     sections = [
         Section(
-            "Rank correlation with -log p",
-            "Above 0: what has less log p has more of it.",
+            "Rank correlation with log p",
+            "Below 0: what has less log p has more of it.",
             ("model", "of", "n", *MEASURES.values()),
             rows,
         )
@@ -141,7 +141,7 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         if "png" in table:
             shown = {PICTURES[name]: table[name] for name in SHOWN}
             groups = {words: table["source"] == source for source, words in SOURCES.items()}
-            figure = plotting.detail(table["log_density"], shown, groups=groups)
+            figure = plotting.detail(table["log_density"], shown, groups=groups, title=model)
             sections.append(Section(model, "", figure=figure))
     return Reading(sections, [claim])
 

@@ -231,8 +231,14 @@ def _scatter(model: str, table: Table) -> Section:
         truth,
         {name: values[:, 0] for name, (values, _, _) in parts.items()},
         xlabel="log p, yardstick (nats)",
+        title=model,
+        diagonal=True,
     )
-    return Section(f"Estimates against the yardstick: {model}", "Samples; nats.", figure=figure)
+    return Section(
+        f"Estimates against the yardstick: {model}",
+        "Samples; on the line an estimate is the yardstick.",
+        figure=figure,
+    )
 
 
 def _sections(
