@@ -179,8 +179,8 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         Section(
             "Size of h by log-SNR",
             "Root mean squares, of which 1 is nominal; of the last one its two parts as well, the "
-            "mean and the standard deviation, of which 0 and 1 are. At 1, the "
-            "line in the figure, q is a quantile; above it q asks for less than that, below for more.",
+            "mean and the standard deviation, of which 0 and 1 are. On the line in the figure, at "
+            "1, q is a quantile; above it q asks for less than that, below for more.",
             ("model", "at the noise end", "half-way", "at the data end", "mean there", "sd there"),
             size_rows,
             plotting.intervals(
