@@ -1,6 +1,6 @@
-"""A sheet for the eye: which pictures were asked to have much detail, and which little?
+"""A sheet for the eye: which pictures were asked to have more detail, and which less?
 
-``python docs/blind.py`` writes blind.png, blind.md and blind-answers.md under docs/evidence, in
+``python docs/blind.py`` writes blind.png and blind-answers.md under docs/evidence, in
 about a minute on two cores. Two latents of each class of tiles32, none left out, are decoded at two
 values of q; their pictures come in random order.
 """
@@ -17,9 +17,9 @@ from PIL import Image
 import densityguide as dg
 from densityguide.plotting import pages
 
-QUANTILES, SEEDS, COLUMNS, SIDE = (0.1, 0.9), (1, 2), 9, 96
+QUANTILES, SEEDS, COLUMNS, SIDE = (0.35, 0.65), (1, 2), 9, 96
 OUT = Path(__file__).parent / "evidence"
-WORDS = {0.1: "much", 0.9: "little"}
+WORDS = {0.35: "more", 0.65: "less"}
 
 
 def names(count: int) -> list[str]:
@@ -33,7 +33,7 @@ def sheet(images: np.ndarray) -> Image.Image:
     page, pen = pages.blank(
         2 * pages.MARGIN + COLUMNS * cell,
         pages.HEAD + rows * cell + pages.FOOT,
-        "Much detail, or little?",
+        "More detail, or less?",
         "Every latent is here twice, once asked for each. Decide for every picture.",
         "Which is which is on the page of answers.",
     )

@@ -20,7 +20,7 @@ def test_every_latent_is_there_twice_and_smooth_ones_are_denser():
     asked = {(row[4], row[1]): float(row[3]) for row in rows}
     assert len(asked) == 36
     for latent in {row[4] for row in rows}:
-        assert asked[latent, "much"] > asked[latent, "little"]  # bits/dim: less is denser
+        assert asked[latent, "more"] > asked[latent, "less"]  # bits/dim: less is denser
 
 
 def test_the_sheet_gives_nothing_away():
