@@ -14,7 +14,7 @@ from upath import UPath
 from densityguide.app.jobs import hosts, manifest
 from densityguide.disk import leases, settings, storage
 from densityguide.disk.interrupts import interruptible
-from studies.evidence import page, tables
+from studies.evidence import page, subjects, tables
 from studies.evidence.config import Put, check
 from studies.evidence.questions import QUESTIONS
 from studies.evidence.study import Question, agreed
@@ -31,7 +31,8 @@ def run(
     ``small``; returns its claims.
 
     The rows of a model are written once they are whole, so a run that was stopped goes on with the
-    next model; tables, figures and verdicts are made from the files.
+    next model, as does one that asks of more models; tables, figures and verdicts are made from the
+    files.
 
     Raises:
         ValueError, FileNotFoundError: bad settings, or a folder measured with others.
@@ -63,13 +64,30 @@ def _begin(path: UPath, chosen: dict[str, Any]) -> dict[str, Any]:
     known = storage.read_json(path)
     if not (isinstance(known, dict) and {"settings", "environment", "parts"} <= known.keys()):
         return {"settings": chosen, "environment": manifest.environment(), "parts": {}}
-    changed = settings.differences(known["settings"], chosen)
+    measured = {_model(stem) for stem in known["parts"]}
+    changed = settings.differences(
+        *(_about(measured, asked) for asked in (known["settings"], chosen))
+    )
     if changed:
         raise ValueError(
             f"{path} was measured with other settings ({'; '.join(changed)}): set them back, "
             "remove it, or choose another --out"
         )
-    return dict(known)
+    return known | {"settings": chosen}
+
+
+def _model(stem: str) -> str:
+    return stem.partition("-seed")[0].removesuffix(subjects.AGAIN)
+
+
+def _about(measured: set[str], asked: dict[str, Any]) -> dict[str, Any]:
+    """Settings without what they say of other models: one more throws nothing away."""
+    return {
+        key: {model: count for model, count in value.items() if model in measured}
+        if isinstance(value, dict)
+        else value
+        for key, value in asked.items()
+    }
 
 
 def _rows(

@@ -83,7 +83,19 @@ def test_other_settings_are_refused(toy, tmp_path):
     evidence.run(values, str(tmp_path))
     with pytest.raises(ValueError, match=r"other settings \(seed was 0, is 1\)"):
         evidence.run(values | {"seed": 1}, str(tmp_path))
+    with pytest.raises(ValueError, match=r"other settings \(models.digits8 was 8, is 9\)"):
+        evidence.run(values | {"models": {"digits8": 9}}, str(tmp_path))
     assert len(toy) == 1
+
+
+def test_another_model_joins_those_measured(toy, tmp_path):
+    values = {"question": "toy", "models": {"digits8": 8}}
+    evidence.run(values, str(tmp_path))
+    evidence.run(values | {"models": {"spiral2d": 9, "digits8": 8}}, str(tmp_path))
+    assert toy == ["digits8", "spiral2d"]
+    assert "| spiral2d | 36 |" in (tmp_path / "toy.md").read_text()
+    with pytest.raises(ValueError, match=r"models.spiral2d was 9, is None"):
+        evidence.run(values, str(tmp_path))
 
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "evidence").glob("*.toml"))
