@@ -106,6 +106,14 @@ def falling(table: Table, name: str) -> Interval:
     return statistics.mean(ranks)
 
 
+def _gain(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """q, and [q, 3]: mean, 5th and 95th percentile over latents of log p gained, bits/dim."""
+    q, log_p = np.unique(table["q"]), within(table, "log_density")
+    plain = log_p[:, [int(np.argmin(np.abs(q - 0.5)))]]
+    gained = (log_p - plain) / (table["size"][0] * np.log(2.0))
+    return q, np.stack([gained.mean(axis=0), *np.percentile(gained, [5.0, 95.0], axis=0)], axis=1)
+
+
 def _relative(table: Table, name: str) -> list[Interval]:
     """At each q the mean over latents, in that at the q nearest to 0.5."""
     values = within(table, name)
@@ -153,6 +161,18 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             "itself believed (tracked) less what was measured, root mean square; bits/dim.",
             ("model", "least q", "largest q", "moved (bits/dim)", "tracked - measured", "rising"),
             [[*row, shares[row[0]].percent] for row in bits],
+        ),
+        Section(
+            "Measured log p along the dial",
+            "What a latent gains over its sample at q = 0.5, in bits/dim: the mean, and the range "
+            "of nine latents in ten.",
+            figure=plotting.intervals(
+                {model: {"gain": _gain(table)} for model, table in found.items()},
+                xlabel="q",
+                ylabel="measured log p, gain (bits/dim)",
+                columns=3,
+                level=0.0,
+            ),
         ),
         Section(
             "Detail against q within each latent",
