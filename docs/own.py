@@ -20,6 +20,10 @@ import densityguide as dg
 from densityguide import plotting
 
 QUANTILES = (0.05, 0.2, 0.5, 0.7, 0.85)
+NOTE = (
+    "q is where the dial stands; at 0.5 nothing is asked for, and the picture comes back. Below each "
+    "picture stands how likely the model finds it, measured: fewer bits are more likely."
+)
 CHOSEN = (52, 18, 114, 230, 2, 367)  # frog, fountain, strawberry, wall, stones, cat
 
 
@@ -52,9 +56,11 @@ def draw(
 
 def page(pictures: np.ndarray, images: np.ndarray, bits: np.ndarray) -> Image.Image:
     """The picture: what was given, then a column for each q."""
-    heads = [(f"q = {q:g}" + (", as given" if q == 0.5 else ""),) for q in QUANTILES]
+    heads = [(f"q = {q:g}" + (", nothing asked" if q == 0.5 else ""),) for q in QUANTILES]
     captions = [[f"{value:.1f} bits/dim" for value in row] for row in bits.T]
-    return plotting.dial_strip(list(images), heads, 256, given=pictures, captions=captions)
+    return plotting.dial_strip(
+        list(images), heads, 256, given=pictures, captions=captions, note=NOTE
+    )
 
 
 def main() -> None:
