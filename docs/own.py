@@ -21,8 +21,8 @@ from densityguide import plotting
 
 QUANTILES = (0.05, 0.2, 0.5, 0.7, 0.85)
 NOTE = (
-    "q is where the dial stands; at 0.5 nothing is asked for, and the picture comes back. Below each "
-    "picture stands how likely the model finds it, measured: fewer bits are more likely."
+    "q is where the dial stands; at 0.5 nothing is asked for, and the picture comes back. Below "
+    "each picture stands how likely the model finds it, measured: fewer bits are more likely."
 )
 CHOSEN = (52, 18, 114, 230, 2, 367)  # frog, fountain, strawberry, wall, stones, cat
 

@@ -97,3 +97,12 @@ def test_rows_of_a_model():
     rows = control.measure(settings, "spiral2d")
     assert len(rows["method"]) == 16 + 8 + (3 + 1) * 8 + 3 * 2 + 3
     assert len(control.read(settings, {"spiral2d": rows}).claims) == 7
+
+
+@pytest.mark.parametrize(("gap", "holds"), [(1e-3, True), (0.04, False)])
+def test_the_noise_of_probes_fails_no_landing_and_hides_no_miss(gap, holds):
+    """Also where every sample's own standard error is that of two probes: wrong by a factor."""
+    landed = tables.where(made(gap=gap, noise=0.006), method="land")
+    chi = np.abs(np.random.default_rng(1).standard_normal(len(landed["noise"])))
+    landed["noise"] = landed["noise"] * chi
+    assert control._near({"digits8": landed}).verdict.startswith("holds") == holds
