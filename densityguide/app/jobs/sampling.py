@@ -24,10 +24,12 @@ from densityguide.steer import noise
 from densityguide.steer import rules as guiding
 from densityguide.steer import sample as sampling
 from densityguide.steer.landing import Landing
+from densityguide.steer.rescale import rescale
 from densityguide.steer.sample import Sample
 
 __all__ = ["prepare"]
 
+PRIOR = "rescale"  # of the latent, before the solve
 ERRORS = ("standard_error", "solver_error", "total_error")
 KEPT = (
     "log_density",
@@ -49,9 +51,13 @@ def prepare(job: Sampling, known: Facts) -> Work:
     loaded = source.load(job.model, job.condition or None, text=text, option="condition")
     pictures = loaded.pictures
     if job.images and pictures is None:
-        raise ValueError(f"{job.model} makes no pictures: set images = false")
+        raise ValueError(
+            f"{job.model} makes no pictures: set images = false (a model of latents makes them "
+            "with the folder of its autoencoder inside, as vae)"
+        )
     solving, trace, facts = options(job, loaded, known)
-    make = getattr(guiding, job.guidance.kind) if job.guidance.kind else None
+    kind = job.guidance.kind
+    make = getattr(guiding, kind) if kind not in ("", PRIOR) else None
     added = _noise(job)
 
     def one(shared: tuple[Flow, jax.Array], value: jax.Array, index: jax.Array) -> dict[str, Any]:
@@ -60,6 +66,8 @@ def prepare(job: Sampling, known: Facts) -> Work:
         out: Sample | Landing
         if job.guidance.land:
             out = landing.draw(flow, sample_key(key, index), value, **given)
+        elif kind == PRIOR:
+            out = _rescaled(flow, sample_key(key, index), value, **given)
         else:
             bent = None if make is None else make(value)
             out = sampling.draw(flow, sample_key(key, index), guidance=bent, **given)
@@ -89,9 +97,9 @@ def prepare(job: Sampling, known: Facts) -> Work:
         for number, value in enumerate(values):
             mine = slice(number * job.count, (number + 1) * job.count)
             part = {name: array[mine] for name, array in found.items()}
-            shown = {"value": round(float(value), 6) if make else None}
+            shown = {"value": round(float(value), 6) if kind else None}
             rows.append(shown | _row(loaded.flow, part, measured))
-        return {"guidance": job.guidance.kind or None, "rows": rows}
+        return {"guidance": kind or None, "rows": rows}
 
     return Work(
         one,
@@ -103,6 +111,13 @@ def prepare(job: Sampling, known: Facts) -> Work:
         summarise,
         {"model": arrays_digest(loaded.flow)} | facts,
     )
+
+
+def _rescaled(flow: Flow, key: jax.Array, q: jax.Array, **options: Any) -> Sample:
+    """`sampling.draw` from its latent under prior guidance."""
+    key_latent, key_solve = jax.random.split(key)
+    latent = rescale(flow, sampling.latent(flow, key_latent), q)
+    return sampling.sample(flow, latent, key=key_solve, **options)
 
 
 def _row(flow: Flow, found: Arrays, measured: bool) -> dict[str, Any]:
