@@ -57,8 +57,8 @@ LEFT_OUT = {"logvar_fourier.freqs", "logvar_fourier.phases", "logvar_linear.weig
 # Axes of theirs in our order: outputs, inputs, rows, columns -> rows, columns, inputs, outputs.
 AXES = {0: (), 1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 SIGMA_DATA = 0.5
-SIDE_NAME = "unet.enc.64x64_block0.conv_res1.weight"
-SIDE = re.compile(r"unet\.enc\.(\d{1,4})x\1_block0\.conv_res1\.weight")
+EXAMPLE = "unet.enc.64x64_conv.weight"
+SIDE = re.compile(r"unet\.enc\.(\d{1,4})x\1_")
 EXPECTED = "expected the arrays of a published EDM2 network"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -133,9 +133,12 @@ def names(module: EDM2, side: int) -> dict[str, str]:
 
 def _network(arrays: Mapping[str, Any], head: int) -> tuple[EDM2, tuple[int, ...]]:
     """The network that arrays of these names and shapes are of, and the shape of its samples."""
-    sides = sorted({int(found[1]) for name in arrays if (found := SIDE.fullmatch(name))})[::-1]
-    require(bool(sides), f"{EXPECTED} ({SIDE_NAME}, ...), got {_first(sorted(arrays))} there")
+    sides = sorted({int(found[1]) for name in arrays if (found := SIDE.match(name))})[::-1]
+    require(bool(sides), f"{EXPECTED} ({EXAMPLE}, ...), got {_first(sorted(arrays))} there")
     starts = [f"unet.enc.{side}x{side}_block" for side in sides]
+
+    def has(start: str) -> bool:
+        return any(name.startswith(start) for name in arrays)
 
     def count(name: str, axis: int) -> int:
         require(name in arrays, f"{EXPECTED}, {name} is missing: convert the whole state dict")
@@ -146,8 +149,8 @@ def _network(arrays: Mapping[str, Any], head: int) -> tuple[EDM2, tuple[int, ...
     label = "unet.emb_label.weight"
     module = EDM2(
         widths=tuple(count(f"{start}0.conv_res1.weight", 0) for start in starts),
-        blocks=sum(f"{starts[0]}{j}.emb_gain" in arrays for j in range(len(arrays))),
-        attention=tuple(f"{start}0.attn_qkv.weight" in arrays for start in starts),
+        blocks=next(j for j in itertools.count() if not has(f"{starts[0]}{j}.")),
+        attention=tuple(has(f"{start}0.attn_") for start in starts),
         head=head,
         classes=count(label, 1) if label in arrays else 0,
     )
