@@ -30,7 +30,8 @@ for name, widths in SIZES.items():
     plain = [once * STEPS / speed for speed in reversed(CHIP)]
     work = [once * SOLVES * STEPS * (1 + PROBES * tangent) for tangent in TANGENT]
     guided = [one / speed for one, speed in zip(work, reversed(CHIP), strict=True)]
+    facts = f"{widths[0]} to {widths[-1]} | {weights / 1e6:,.0f} | {once / 1e12:.2f}"
     print(
-        f"| {name.upper()} | {widths[0]} to {widths[-1]} | {weights / 1e6:,.0f} | {once / 1e12:.2f} | "
+        f"| {name.upper()} | {facts} | "
         f"{plain[0]:.1f} to {plain[1]:.1f} s | {guided[0]:.0f} to {guided[1]:.0f} s |"
     )

@@ -75,8 +75,8 @@ class EDM2(nn.Module):
     `widths` and `attention` have one entry per level; level i works at resolution H / 2**i, which
     must be whole, and has `blocks` blocks on the way down, one more on the way up. `head` channels
     make a head of attention. Its noise level is told as ``log(sigma) / 4 = -log_snr / 8``; `build`
-    wraps it in EDM's preconditioning where there is a field ``sigma_data``. The output's gain starts
-    at zero.
+    wraps it in EDM's preconditioning where there is a field ``sigma_data``. The output's gain
+    starts at zero.
 
     Weights are normalised where they are used. That they are also *forced* to unit magnitude after
     every step of training is part of the paper's training, which is not done here.

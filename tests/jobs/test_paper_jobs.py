@@ -48,7 +48,7 @@ def test_every_figure_can_begin(tiny, path):
 
 def test_pictures_without_an_autoencoder_are_refused(tiny):
     job = config.read(PAPER / "rehearsal.toml", [f"model={tiny}", "images=true"])
-    with pytest.raises(ValueError, match="makes no pictures.*its autoencoder inside, as vae"):
+    with pytest.raises(ValueError, match=r"makes no pictures.*its autoencoder inside, as vae"):
         sampling.prepare(job, {})
 
 

@@ -1,6 +1,9 @@
 """EDM2's network against one written in PyTorch from the paper, channels first, which reads the
 arrays under their published names."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +15,7 @@ from studies import edm2_tiny as tiny
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 class Theirs:
@@ -148,6 +152,23 @@ def test_latents_become_pictures_by_the_autoencoder_inside(tmp_path):
         "solve.steps=4",
         "guidance.values=[0.5]",
     ]
-    rehearsal = jobs.read("configs/paper/rehearsal.toml", changes)
+    rehearsal = jobs.read(ROOT / "configs" / "paper" / "rehearsal.toml", changes)
     jobs.run(rehearsal, tmp_path / "out")
     assert jobs.open(tmp_path / "out")["images"].shape == (2, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [None, 3, {}, {"scale": [1.0]}, {"scale": "4"}, {"mean": [0, 0, 0, "x"]}, {"pixels": [1, 0]}],
+)
+def test_units_of_latents_that_are_none_are_refused(tmp_path, change):
+    pytest.importorskip("diffusers")
+    dg.models.save_edm2(tiny.arrays(), tmp_path, head=tiny.HEAD)
+    file = tmp_path / "card.json"
+    card = json.loads(file.read_text())
+    told = card["transform"]["latents"]
+    card["transform"]["latents"] = told | change if isinstance(change, dict) and change else change
+    file.write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=r"transform.latents in .*save the model again") as caught:
+        dg.models.image_decoder(tmp_path)
+    assert "\n" not in str(caught.value)

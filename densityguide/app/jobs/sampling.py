@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from densityguide.app import source, summary
-from densityguide.app.jobs.config import Sampling
+from densityguide.app.jobs.config import Guidance, Sampling
 from densityguide.app.jobs.work import (
     Arrays,
     Facts,
@@ -56,21 +56,12 @@ def prepare(job: Sampling, known: Facts) -> Work:
             "with the folder of its autoencoder inside, as vae)"
         )
     solving, trace, facts = options(job, loaded, known)
-    kind = job.guidance.kind
-    make = getattr(guiding, kind) if kind not in ("", PRIOR) else None
     added = _noise(job)
 
     def one(shared: tuple[Flow, jax.Array], value: jax.Array, index: jax.Array) -> dict[str, Any]:
         flow, key = shared
         given = {"noise": added, "divergence": trace, **solving}
-        out: Sample | Landing
-        if job.guidance.land:
-            out = landing.draw(flow, sample_key(key, index), value, **given)
-        elif kind == PRIOR:
-            out = _rescaled(flow, sample_key(key, index), value, **given)
-        else:
-            bent = None if make is None else make(value)
-            out = sampling.draw(flow, sample_key(key, index), guidance=bent, **given)
+        out = _drawn(job.guidance, flow, sample_key(key, index), value, given)
         found = {name: getattr(out, name, None) for name in KEPT} | {"x": out.x}
         return {name: array for name, array in found.items() if array is not None}
 
@@ -97,9 +88,9 @@ def prepare(job: Sampling, known: Facts) -> Work:
         for number, value in enumerate(values):
             mine = slice(number * job.count, (number + 1) * job.count)
             part = {name: array[mine] for name, array in found.items()}
-            shown = {"value": round(float(value), 6) if kind else None}
+            shown = {"value": round(float(value), 6) if job.guidance.kind else None}
             rows.append(shown | _row(loaded.flow, part, measured))
-        return {"guidance": kind or None, "rows": rows}
+        return {"guidance": job.guidance.kind or None, "rows": rows}
 
     return Work(
         one,
@@ -113,11 +104,18 @@ def prepare(job: Sampling, known: Facts) -> Work:
     )
 
 
-def _rescaled(flow: Flow, key: jax.Array, q: jax.Array, **options: Any) -> Sample:
-    """`sampling.draw` from its latent under prior guidance."""
-    key_latent, key_solve = jax.random.split(key)
-    latent = rescale(flow, sampling.latent(flow, key_latent), q)
-    return sampling.sample(flow, latent, key=key_solve, **options)
+def _drawn(
+    asked: Guidance, flow: Flow, key: jax.Array, value: jax.Array, given: dict[str, Any]
+) -> Sample | Landing:
+    """One sample; its latent, or what is scaled, is the same under every kind of guidance."""
+    if asked.land:
+        return landing.draw(flow, key, value, **given)
+    if asked.kind == PRIOR:
+        key_latent, key_solve = jax.random.split(key)
+        latent = rescale(flow, sampling.latent(flow, key_latent), value)
+        return sampling.sample(flow, latent, key=key_solve, **given)
+    bent = getattr(guiding, asked.kind)(value) if asked.kind else None
+    return sampling.draw(flow, key, guidance=bent, **given)
 
 
 def _row(flow: Flow, found: Arrays, measured: bool) -> dict[str, Any]:
