@@ -7,6 +7,7 @@ import difflib
 import tomllib
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -106,6 +107,15 @@ def _diffusers(spec: str, condition: str | None, option: str, text: Text) -> Sou
     return Source(DIFFUSERS + folder.name, flow, LEVELS if drawable else 0, pictures)
 
 
+def _decoder(folder: Path) -> Callable[[Any], Any] | None:
+    """From a model's latents to pictures, where the autoencoder lies in the folder."""
+    if not (folder / "vae").is_dir():
+        return None
+    from densityguide.models.diffusers import image_decoder
+
+    return image_decoder(folder)
+
+
 def load(
     spec: str,
     condition: str | None = None,
@@ -143,5 +153,6 @@ def load(
     pictures = flow.transform is not None and len(flow.shape) == 3 and flow.shape[-1] in (1, 3)
     name = spec if spec in pretrained.names() else pretrained.folder_of(spec).resolve().name
     if not pictures:
-        return Source(name, flow, 0)
+        decode = _decoder(pretrained.folder_of(spec))
+        return Source(name, flow, 0 if decode is None else LEVELS, decode)
     return Source(name, flow, flow.transform.levels, flow.transform.inverse)

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from densityguide.models.dit import DiT
+from densityguide.models.edm2 import EDM2
 from densityguide.models.mlp import MLP
 from densityguide.models.preconditioned import Preconditioned
 from densityguide.models.unet import UNet
 
 __all__ = ["KINDS", "build", "initialise", "size"]
 
-KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "dit": DiT, "mlp": MLP}
+KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "dit": DiT, "edm2": EDM2, "mlp": MLP}
 
 
 def build(kind: str, fields: dict[str, Any]) -> nn.Module:

@@ -27,7 +27,9 @@ LARGEST = 2**20  # bytes of the file
 @dataclass(frozen=True)
 class Card:
     """`network` = {"kind": ..., "fields": {...}}; `transform` = {"levels": L}, y = 2 (x+u) / L - 1;
-    L = 0 is data without levels, taken as it is.
+    L = 0 is data without levels, taken as it is, or with {"latents": {"mean", "scale", "pixels"}}
+    latents: ``y scale + mean`` is what the autoencoder beside the card makes pictures of, whose
+    pixels lie in the range ``pixels``.
 
     `evaluation` holds held-out losses by noise level and nearest-neighbour figures; `measured` what
     ``densityguide calibrate`` found; `format` rises when the meaning of a field changes.

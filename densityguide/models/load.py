@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
@@ -15,8 +16,9 @@ from densityguide.flow import clocks, paths, predictions
 from densityguide.flow.build import diffusion
 from densityguide.flow.flow import Flow
 from densityguide.models import calibrations, pretrained
+from densityguide.models.card import Card
 
-__all__ = ["load"]
+__all__ = ["flow_of", "load"]
 
 
 def load(name_or_folder: str | os.PathLike[str]) -> Flow:
@@ -32,6 +34,14 @@ def load(name_or_folder: str | os.PathLike[str]) -> Flow:
     """
     folder = pretrained.folder_of(name_or_folder)
     module, params, card = pretrained.load(folder)
+    flow = flow_of(module, params, card)
+    count = 0 if flow.classes is None else len(flow.classes)
+    one, of_classes = calibrations.read(folder, card.log_snr, count)
+    return dataclasses.replace(flow, calibration=one, calibrations=of_classes)
+
+
+def flow_of(module: nn.Module, params: Any, card: Card) -> Flow:
+    """The flow of a network that a card describes."""
     levels = card.transform["levels"]
     path = getattr(paths, card.path)()
     kind = predictions.kind_of(card.prediction, path)
@@ -40,7 +50,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> Flow:
     velocity = kind == predictions.VELOCITY
     count = card.network["fields"].get("classes")
     classes = range(-1, count) if count else None
-    flow = diffusion(
+    return diffusion(
         _InFlowTime(module) if velocity else module,
         params=params,
         clock=clocks.flow_time if velocity else clocks.log_snr,
@@ -52,10 +62,6 @@ def load(name_or_folder: str | os.PathLike[str]) -> Flow:
         condition=None if classes is None else -1,
         classes=classes,
     )
-    one, of_classes = calibrations.read(
-        folder, card.log_snr, 0 if classes is None else len(classes)
-    )
-    return dataclasses.replace(flow, calibration=one, calibrations=of_classes)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def write(path: str | os.PathLike[str], params: Any, storage: str = "float16") -
     flat = {}
     for name, value in names_of(params).items():
         with np.errstate(over="ignore"):
-            stored = np.ascontiguousarray(np.asarray(value, np.float32).astype(STORAGE[storage]))
+            stored = np.asarray(np.asarray(value, np.float32), STORAGE[storage], order="C")
         if not np.isfinite(stored).all():
             raise ValueError(f"expected finite values in {storage}, {name} has others: use float32")
         flat[name] = stored

@@ -16,7 +16,8 @@ count = 8
 kind = "quantile"
 values = [0.4, 0.6]
 """
-CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").rglob("*.toml"))
+ROOT = Path(__file__).parent.parent.parent
+CONFIGS = sorted((ROOT / "configs").rglob("*.toml"))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_shipped_jobs_can_be_read():
         config.read(path)
         first = path.read_text().splitlines()[0]
         assert first.startswith("# "), f"{path}: a comment says what it is for"
-        assert f"configs/{path.name}" in path.read_text(), f"{path}: the command is written in it"
+        assert f"run {path.relative_to(ROOT)}" in path.read_text(), f"{path}: the command is in it"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from densityguide.disk import settings
 __all__ = ["Alignment", "Density", "Guidance", "Job", "Noise", "Output", "Sampling", "Solve"]
 __all__ += ["check", "completed", "read", "record"]
 
-GUIDANCES = ("quantile", "calibrated", "pinned", "budget", "target")
+QUANTILES = ("quantile", "calibrated", "pinned", "rescale")  # kinds whose values are some
+GUIDANCES = (*QUANTILES, "budget", "target")
 TRACES = ("auto", "none", "exact", "hutchinson", "orthogonal")
 SHARDS = 10**6  # their names have six digits
 LOUDEST = 100.0  # largest noise level, relative to the reverse SDE's
@@ -25,9 +26,9 @@ MOST = 2**32  # sample indices are folded into keys as 32 bits
 
 @dataclass(frozen=True)
 class Guidance:
-    """``kind`` is quantile, calibrated, pinned, budget, target, or empty for the plain model;
-    the job draws its samples once at each of ``values``. With ``land`` a target is searched for,
-    until the model's own log p is the value."""
+    """``kind`` is quantile, calibrated, pinned, budget, target, rescale (prior guidance: of the
+    latent, by a quantile), or empty for the plain model; the job draws its samples once at each of
+    ``values``. With ``land`` a target is searched for, until the model's own log p is the value."""
 
     kind: str = ""
     values: tuple[float, ...] = ()
@@ -248,7 +249,7 @@ def _check_guidance(guidance: Guidance) -> None:
             f"expected guidance.kind = target beside land = true, got {guidance.kind!r}"
         )
     for value in guidance.values:
-        if guidance.kind in ("quantile", "calibrated", "pinned") and not 0.0 < value < 1.0:
+        if guidance.kind in QUANTILES and not 0.0 < value < 1.0:
             raise ValueError(f"expected guidance.values between 0 and 1, got {value}")
         if not math.isfinite(value):
             raise ValueError(f"expected finite guidance.values, got {value}")

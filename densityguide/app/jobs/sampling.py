@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from densityguide.app import source, summary
-from densityguide.app.jobs.config import Sampling
+from densityguide.app.jobs.config import Guidance, Sampling
 from densityguide.app.jobs.work import (
     Arrays,
     Facts,
@@ -24,10 +24,12 @@ from densityguide.steer import noise
 from densityguide.steer import rules as guiding
 from densityguide.steer import sample as sampling
 from densityguide.steer.landing import Landing
+from densityguide.steer.rescale import rescale
 from densityguide.steer.sample import Sample
 
 __all__ = ["prepare"]
 
+PRIOR = "rescale"  # of the latent, before the solve
 ERRORS = ("standard_error", "solver_error", "total_error")
 KEPT = (
     "log_density",
@@ -49,20 +51,17 @@ def prepare(job: Sampling, known: Facts) -> Work:
     loaded = source.load(job.model, job.condition or None, text=text, option="condition")
     pictures = loaded.pictures
     if job.images and pictures is None:
-        raise ValueError(f"{job.model} makes no pictures: set images = false")
+        raise ValueError(
+            f"{job.model} makes no pictures: set images = false (a model of latents makes them "
+            "with the folder of its autoencoder inside, as vae)"
+        )
     solving, trace, facts = options(job, loaded, known)
-    make = getattr(guiding, job.guidance.kind) if job.guidance.kind else None
     added = _noise(job)
 
     def one(shared: tuple[Flow, jax.Array], value: jax.Array, index: jax.Array) -> dict[str, Any]:
         flow, key = shared
         given = {"noise": added, "divergence": trace, **solving}
-        out: Sample | Landing
-        if job.guidance.land:
-            out = landing.draw(flow, sample_key(key, index), value, **given)
-        else:
-            bent = None if make is None else make(value)
-            out = sampling.draw(flow, sample_key(key, index), guidance=bent, **given)
+        out = _drawn(job.guidance, flow, sample_key(key, index), value, given)
         found = {name: getattr(out, name, None) for name in KEPT} | {"x": out.x}
         return {name: array for name, array in found.items() if array is not None}
 
@@ -89,7 +88,7 @@ def prepare(job: Sampling, known: Facts) -> Work:
         for number, value in enumerate(values):
             mine = slice(number * job.count, (number + 1) * job.count)
             part = {name: array[mine] for name, array in found.items()}
-            shown = {"value": round(float(value), 6) if make else None}
+            shown = {"value": round(float(value), 6) if job.guidance.kind else None}
             rows.append(shown | _row(loaded.flow, part, measured))
         return {"guidance": job.guidance.kind or None, "rows": rows}
 
@@ -103,6 +102,20 @@ def prepare(job: Sampling, known: Facts) -> Work:
         summarise,
         {"model": arrays_digest(loaded.flow)} | facts,
     )
+
+
+def _drawn(
+    asked: Guidance, flow: Flow, key: jax.Array, value: jax.Array, given: dict[str, Any]
+) -> Sample | Landing:
+    """One sample; its latent, or what is scaled, is the same under every kind of guidance."""
+    if asked.land:
+        return landing.draw(flow, key, value, **given)
+    if asked.kind == PRIOR:
+        key_latent, key_solve = jax.random.split(key)
+        latent = rescale(flow, sampling.latent(flow, key_latent), value)
+        return sampling.sample(flow, latent, key=key_solve, **given)
+    bent = getattr(guiding, asked.kind)(value) if asked.kind else None
+    return sampling.draw(flow, key, guidance=bent, **given)
 
 
 def _row(flow: Flow, found: Arrays, measured: bool) -> dict[str, Any]:
