@@ -56,7 +56,7 @@ def draw(
 
 def page(pictures: np.ndarray, images: np.ndarray, bits: np.ndarray) -> Image.Image:
     """The picture: what was given, then a column for each q."""
-    heads = [(f"q = {q:g}" + (", nothing asked" if q == 0.5 else ""),) for q in QUANTILES]
+    heads = [(f"q = {q:g}", *(["nothing asked"] if q == 0.5 else [])) for q in QUANTILES]
     captions = [[f"{value:.1f} bits/dim" for value in row] for row in bits.T]
     return plotting.dial_strip(
         list(images), heads, 256, given=pictures, captions=captions, note=NOTE

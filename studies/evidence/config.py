@@ -76,9 +76,9 @@ def check(values: dict[str, Any], *, small: bool = False) -> Asked:
     for seed in again:
         other = dataclasses.replace(chosen, seed=seed)
         each.append(Put(f"seed {seed}", other, f"-seed{seed}"))
-    retrained = tuple(model for model in retrained if model in chosen.models)
-    if retrained:
-        each.append(Put("another training", chosen, retrained=retrained))
+    others = tuple(model for model in retrained if model in chosen.models)
+    if others:
+        each.append(Put("another training", chosen, retrained=others))
     return Asked(str(name), tuple(each))
 
 

@@ -155,11 +155,11 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
     figure = plotting.spreads(
         {model: _bits(table) for model, table in found.items()}, xlabel="log p (bits/dim)"
     )
-    words = (
+    told = (
         "Boxes hold the middle half of each set, lines 90 % of it; the band is the box of held-out "
         "data. To the right of it the model finds pictures likelier than its own kind."
     )
-    sections = [Section("Log p of each set", words, figure=figure)]
+    sections = [Section("Log p of each set", told, figure=figure)]
     for model, table in found.items():
         rows = []
         for name in dict.fromkeys(table["set"]):

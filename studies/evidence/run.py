@@ -65,9 +65,8 @@ def _begin(path: UPath, chosen: dict[str, Any]) -> dict[str, Any]:
     if not (isinstance(known, dict) and {"settings", "environment", "parts"} <= known.keys()):
         return {"settings": chosen, "environment": manifest.environment(), "parts": {}}
     measured = {_model(stem) for stem in known["parts"]}
-    changed = settings.differences(
-        *(_about(measured, asked) for asked in (known["settings"], chosen))
-    )
+    before, now = (_about(measured, asked) for asked in (known["settings"], chosen))
+    changed = settings.differences(before, now)
     if changed:
         raise ValueError(
             f"{path} was measured with other settings ({'; '.join(changed)}): set them back, "
