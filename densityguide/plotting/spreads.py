@@ -66,8 +66,8 @@ def spreads(
 
 
 def _finite(name: str, values: ArrayLike) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    require(values.ndim == 1, f"{name} must be values [n], got {values.shape}")
-    values = values[np.isfinite(values)]
-    require(len(values) > 0, f"{name} must have at least one finite value, got none")
-    return values
+    known = np.asarray(values, np.float64)
+    require(known.ndim == 1, f"{name} must be values [n], got {known.shape}")
+    known = known[np.isfinite(known)]
+    require(len(known) > 0, f"{name} must have at least one finite value, got none")
+    return known
