@@ -1,12 +1,15 @@
 """Networks that nobody here wrote: they denoise digits, and every verb runs on them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import densityguide as dg
-from studies.third_party.mnist_networks import NAMES, digits, load, sinusoid, weights
+from densityguide.flow.build import from_path
+from studies.third_party.mnist_networks import NAMES, PerThousand, digits, load, sinusoid, weights
 
 PROBES = dg.orthogonal(2)
 UNUSABLE = int(dg.Status.NON_FINITE | dg.Status.INVALID)
@@ -75,3 +78,23 @@ def test_log_p_rises_with_q_and_is_near_what_guidance_tracks(name):
     )
     reach = np.hypot(again.total_error, out.total_error[0, 1])
     assert abs(again.value - out.log_density[0, 1]) < 3.0 * reach
+
+
+def halved(flow):
+    clock = flow.field.clock
+    return dataclasses.replace(flow.field, clock=lambda log_snr: 0.5 * clock(log_snr))
+
+
+def other_betas(flow):
+    table = np.linspace(1e-4, 0.01, 1000)
+    return dataclasses.replace(flow.field, clock=PerThousand(table))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", [halved, other_betas])
+def test_a_subtle_mistake_is_told(spoil):
+    """Times half as large, and betas that end at 0.01 in place of 0.02."""
+    right = load("mnist_cnn")
+    wrong = from_path(dataclasses.replace(right, field=spoil(right), path=right.path))
+    data = jnp.asarray(digits("mnist_cnn", 32))
+    assert not dg.verify(wrong, jax.random.key(0), data=data).passed
