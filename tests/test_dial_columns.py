@@ -64,6 +64,21 @@ def test_what_was_given_stands_apart_and_captions_below_each_picture():
     assert page.shape[1] > plain.shape[1] + 100
 
 
+def test_a_caption_stands_right_below_its_own_picture():
+    images, heads = columns(3, 2), [("q",)] * 3
+    for row, column in ((0, 2), (1, 0), (1, 1)):
+        words = [["", "", ""], ["", "", ""]]
+        bare = np.asarray(plotting.dial_strip(images, heads, 17, captions=words), int)
+        words[row][column] = "words"
+        page = np.asarray(plotting.dial_strip(images, heads, 17, captions=words), int)
+        y, x = np.nonzero(np.abs(page - bare).sum(axis=-1))
+        shade = round(int(images[column, row, 0, 0, 0]) * 255 / 16)
+        rows_of, columns_of = np.nonzero((page == shade).all(axis=-1))
+        below = np.median(rows_of) + 144 / 2  # letters of the same grey count for little
+        assert 0 < y.min() - below < 20
+        assert abs(x.mean() - np.median(columns_of)) < 5
+
+
 def rows(log_density, within=0.5):
     return [
         {"q": q, "log_density_nats": value, "measured_within_nats": within}

@@ -11,7 +11,7 @@ from densityguide.disk import settings
 from studies.evidence import subjects
 from studies.evidence.questions import QUESTIONS
 
-__all__ = ["Asked", "Put", "check"]
+__all__ = ["Asked", "Put", "check", "model_of"]
 
 FEWEST, MOST = 8, 10**6  # samples of a model
 LEAST = {"seed": 0, "steps": 2, "sde_steps": 4, "repeats": 2}  # of whole numbers; 1 of others
@@ -41,6 +41,11 @@ class Put(NamedTuple):
             if isinstance(value, dict) and model in value:
                 changes[field.name] = {**value, other: value[model]}
         return dataclasses.replace(self.settings, **changes), other
+
+
+def model_of(stem: str) -> str:
+    """The model whose rows a file holds, from its `Put.stem`."""
+    return stem.partition("-seed")[0].removesuffix(subjects.AGAIN)
 
 
 class Asked(NamedTuple):

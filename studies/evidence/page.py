@@ -10,6 +10,7 @@ from upath import UPath
 
 from densityguide.disk import storage
 from studies.evidence import tables
+from studies.evidence.config import model_of
 from studies.evidence.study import Claim, Question, Reading
 from studies.evidence.subjects import AGAIN
 
@@ -51,7 +52,7 @@ def _provenance(name: str, record: dict[str, Any]) -> list[str]:
     settings, parts = record["settings"], record["parts"]
     models = ", ".join(
         f"[{_words(stem)}](data/{name}-{stem}.csv) "
-        f"({settings['models'][_words(stem).partition(',')[0]]:,} samples, "
+        f"({settings['models'][model_of(stem)]:,} samples, "
         f"{part['seconds'] / 60:.1f} minutes{_elsewhere(part)})"
         for stem, part in parts.items()
     )

@@ -14,8 +14,8 @@ from upath import UPath
 from densityguide.app.jobs import hosts, manifest
 from densityguide.disk import leases, settings, storage
 from densityguide.disk.interrupts import interruptible
-from studies.evidence import page, subjects, tables
-from studies.evidence.config import Put, check
+from studies.evidence import page, tables
+from studies.evidence.config import Put, check, model_of
 from studies.evidence.questions import QUESTIONS
 from studies.evidence.study import Question, agreed
 
@@ -64,7 +64,7 @@ def _begin(path: UPath, chosen: dict[str, Any]) -> dict[str, Any]:
     known = storage.read_json(path)
     if not (isinstance(known, dict) and {"settings", "environment", "parts"} <= known.keys()):
         return {"settings": chosen, "environment": manifest.environment(), "parts": {}}
-    measured = {_model(stem) for stem in known["parts"]}
+    measured = {model_of(stem) for stem in known["parts"]}
     before, now = (_about(measured, asked) for asked in (known["settings"], chosen))
     changed = settings.differences(before, now)
     if changed:
@@ -73,10 +73,6 @@ def _begin(path: UPath, chosen: dict[str, Any]) -> dict[str, Any]:
             "remove it, or choose another --out"
         )
     return known | {"settings": chosen}
-
-
-def _model(stem: str) -> str:
-    return stem.partition("-seed")[0].removesuffix(subjects.AGAIN)
 
 
 def _about(measured: set[str], asked: dict[str, Any]) -> dict[str, Any]:

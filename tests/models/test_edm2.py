@@ -106,7 +106,6 @@ def test_a_fresh_network_keeps_magnitudes_all_the_way():
     out, kept = jax.jit(lambda params: module.apply(params, x, 0.3, 2, **watched))(params)
     blocks = kept["intermediates"]
     found = {name: magnitude(seen["__call__"][0]) for name, seen in blocks.items()}
-    print(found, magnitude(out))
     assert len(found) == 2 * (2 + 3) + 2 + 2
     assert all(0.7 < value < 1.3 for value in found.values()), found
     assert 0.7 < magnitude(out) < 1.3

@@ -63,6 +63,16 @@ def test_the_dial_is_judged_latent_by_latent(up, down, words):
     assert [claim.verdict.split(" (")[0] for claim in reading.claims] == words
 
 
+def test_what_is_gained_along_the_dial_is_that_of_each_latent():
+    """Against its own sample at q = 0.5, in bits/dim: offsets between latents are no spread."""
+    table = turned(np.arange(40) < 34, np.full(40, True))
+    q, ends = dial._gain(table)
+    np.testing.assert_array_equal(q, [0.1, 0.5, 0.9])
+    mean = (34 * 0.4 + 6 * -0.1) / 40
+    nats = np.asarray([[-0.4, -0.4, -0.4], [0.0, 0.0, 0.0], [mean, -0.1, 0.4]])
+    np.testing.assert_allclose(ends, nats / (64.0 * np.log(2.0)), atol=1e-9)
+
+
 def test_areas_under_the_curve():
     own = RNG.normal(size=100)
     assert outside.detect(own, own + 100.0).value == 1.0
@@ -72,6 +82,16 @@ def test_areas_under_the_curve():
     apart = outside.detect(own, RNG.normal(size=100) + 1.0)
     # Normal with unit spread, one apart: Phi(1 / sqrt 2).
     assert apart.low < 0.7602 < apart.high
+
+
+def test_boxes_are_of_held_out_and_strange_pictures_in_bits():
+    sets = np.repeat([outside.TRAIN, "noise", outside.OWN], 2)
+    log_p = np.asarray([9.0, 9.0, -2.0, -4.0, 1.0, 3.0])
+    found = outside._bits({"set": sets, "log_density": log_p, "size": np.full(6, 4.0)})
+    assert list(found) == [outside.OWN, "noise"]
+    unit = 4.0 * np.log(2.0)
+    np.testing.assert_allclose(found[outside.OWN], np.asarray([1.0, 3.0]) / unit)
+    np.testing.assert_allclose(found["noise"], np.asarray([-2.0, -4.0]) / unit)
 
 
 def rows(**of):
