@@ -19,23 +19,23 @@ import jax
 import jaxlib
 from jaxlib import version
 
-__all__ = ["FLAG", "prepare", "warn_once"]
+__all__ = ["FLAG", "is_known", "prepare", "warn_once"]
 
 FLAG = "xla_cpu_experimental_ynn_fusion_type"
 LARGE = 16 << 20  # bytes: XLA is in the largest library of jaxlib
 
 
 @cache
-def _is_known() -> bool:
-    """Whether the installed jaxlib has the option: XLA ends the process at an unknown one."""
+def is_known(flag: str = FLAG) -> bool:
+    """Whether the installed jaxlib has an option: XLA ends the process at an unknown one."""
     files = Path(jaxlib.__file__).parent.rglob("*")
     libraries = (path for path in files if path.suffix in (".so", ".pyd", ".dll", ".dylib"))
-    return any(_holds(path) for path in libraries if path.stat().st_size > LARGE)
+    return any(_holds(path, flag) for path in libraries if path.stat().st_size > LARGE)
 
 
-def _holds(path: Path) -> bool:
+def _holds(path: Path, flag: str) -> bool:
     with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).find(FLAG.encode()) >= 0
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).find(flag.encode()) >= 0
 
 
 def _is_set() -> bool:
@@ -46,14 +46,14 @@ def prepare() -> None:
     """Append ``--xla_cpu_experimental_ynn_fusion_type=`` to ``XLA_FLAGS``, where the installed
     jaxlib knows it and the user has not set it. Call it before the first array is made; a later
     call changes nothing in this process, only in the processes that it starts."""
-    if not _is_set() and _is_known():
+    if not _is_set() and is_known():
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{FLAG}=".strip()
 
 
 @cache
 def warn_once() -> None:
     """RuntimeWarning at the first solve of a process on a CPU with the default left on."""
-    if jax.default_backend() == "cpu" and not _is_set() and _is_known():
+    if jax.default_backend() == "cpu" and not _is_set() and is_known():
         warnings.warn(
             f"jaxlib {version.__version__} computes slowly, and now and then wrongly, on CPUs by "
             "default: call densityguide.xla.prepare() before the first array is made, or set "

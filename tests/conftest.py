@@ -4,6 +4,7 @@ Subfolders, and modules that say ``X64 = False``, run in JAX's default float32.
 """
 
 import builtins
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,10 @@ import pytest
 from densityguide import xla
 
 xla.prepare()  # before JAX starts: see the module
+# Tests are small programs, most of whose time is compilation: this part of the compiler takes half
+# of it, and makes them no faster. Processes that tests start have the default.
+if xla.is_known("xla_cpu_use_fusion_emitters"):
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax  # noqa: E402
 
@@ -34,6 +39,16 @@ def quick_compiles(request):
     name = "jax_disable_most_optimizations"
     before = jax.config.read(name)
     jax.config.update(name, request.path.parent == HERE)
+    yield
+    jax.config.update(name, before)
+
+
+@pytest.fixture
+def unoptimised():
+    """Programs of worlds are small: most of their time is compilation, so leave out its passes."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
     yield
     jax.config.update(name, before)
 

@@ -10,7 +10,8 @@ import os
 import sys
 
 number = int(sys.argv[1])
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={number}"
+given = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{given} --xla_force_host_platform_device_count={number}"
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -42,13 +43,13 @@ def digest(tree) -> str:
     return hashlib.sha256(b"".join(leaf.tobytes() for leaf in jax.tree.leaves(tree))).hexdigest()
 
 
-keys = jax.random.split(jax.random.key(0), 50)
-x = np.asarray(jax.random.normal(jax.random.key(1), (50, 3)))
+keys = jax.random.split(jax.random.key(0), 48)
+x = np.asarray(jax.random.normal(jax.random.key(1), (48, 3)))
 inputs = {fixed: keys, adaptive: keys, density: x, aligned: keys}
 report = {}
 for fn, given in inputs.items():
     many = dg.parallel.pmap(fn, block=4)
-    for count in (1, 7, 8, 50):
+    for count in (1, 7, 21):
         out = many(FLOW, given[:count])
         report[f"{fn.__name__} {count}"] = digest(out)
         if count == 7:

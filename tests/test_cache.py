@@ -28,8 +28,7 @@ def folder(tmp_path_factory):
 
 
 NAMES = [
-    *("sample-target", "sample-stratonovich", "sample-adaptive", "log_density-estimated"),
-    *("alignment", "match", "sde", "high_density"),
+    *("sample-target", "sample-adaptive", "log_density-estimated", "match"),
 ]
 
 

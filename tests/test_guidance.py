@@ -17,9 +17,9 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", [diffrax.Bosh3(scan_kind="bounded"), dg.Adams()])
-def test_the_middle_quantile_and_no_budget_are_the_plain_flow(small, solver):
+def test_the_middle_quantile_and_no_budget_are_the_plain_flow(small):
     flow, x = small
+    solver = dg.Adams()  # the same with and without feedback
     plain = decode(flow, x, steps=40, solver=solver)
     middle = jnp.full(12, 0.5)
     for make, values in (

@@ -45,7 +45,7 @@ def flags(monkeypatch):
     return given
 
 
-@pytest.mark.skipif(not xla._is_known(), reason="this jaxlib does not have the option")
+@pytest.mark.skipif(not xla.is_known(), reason="this jaxlib does not have the option")
 def test_the_flag_is_appended_once_and_never_over_the_users(flags):
     assert flags("") == f"--{xla.FLAG}="
     assert flags("--xla_foo=1") == f"--xla_foo=1 --{xla.FLAG}="
@@ -53,14 +53,14 @@ def test_the_flag_is_appended_once_and_never_over_the_users(flags):
 
 
 def test_an_unknown_flag_is_never_set(monkeypatch):
-    monkeypatch.setattr(xla, "_is_known", lambda: False)
+    monkeypatch.setattr(xla, "is_known", lambda flag=xla.FLAG: False)
     monkeypatch.setenv("XLA_FLAGS", "")
     xla.prepare()
     assert os.environ["XLA_FLAGS"] == ""
 
 
 def test_the_first_solve_warns_once_where_the_default_was_left_on(monkeypatch):
-    monkeypatch.setattr(xla, "_is_known", lambda: True)
+    monkeypatch.setattr(xla, "is_known", lambda flag=xla.FLAG: True)
     monkeypatch.setenv("XLA_FLAGS", "")
     xla.warn_once.cache_clear()
     with pytest.warns(RuntimeWarning, match=r"densityguide\.xla\.prepare"):
@@ -77,7 +77,7 @@ def test_the_first_solve_warns_once_where_the_default_was_left_on(monkeypatch):
         xla.warn_once()
 
 
-@pytest.mark.skipif(not xla._is_known(), reason="this jaxlib does not have the option")
+@pytest.mark.skipif(not xla.is_known(), reason="this jaxlib does not have the option")
 @pytest.mark.parametrize("code", [WRONG_LAST_ROW, RANK_SEVEN], ids=["row", "rank"])
 def test_switched_off_the_answers_are_right(code):
     status, out = run(code, f"--{xla.FLAG}=")
@@ -85,7 +85,7 @@ def test_switched_off_the_answers_are_right(code):
     assert float(out) == 48.0 if code is RANK_SEVEN else float(out) < 1e-5
 
 
-@pytest.mark.skipif(not xla._is_known(), reason="this jaxlib does not have the option")
+@pytest.mark.skipif(not xla.is_known(), reason="this jaxlib does not have the option")
 @pytest.mark.xfail(reason="known upstream (jax issue 39103): an unexpected pass says it is mended")
 def test_as_installed_the_last_row_is_right():
     status, out = run(WRONG_LAST_ROW, None)

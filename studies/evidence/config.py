@@ -83,7 +83,7 @@ def check(values: dict[str, Any], *, small: bool = False) -> Asked:
         each.append(Put(f"seed {seed}", other, f"-seed{seed}"))
     others = tuple(model for model in retrained if model in chosen.models)
     if others:
-        each.append(Put("another training", chosen, retrained=others))
+        each.append(Put(f"{', '.join(others)} trained again", chosen, retrained=others))
     return Asked(str(name), tuple(each))
 
 

@@ -26,11 +26,17 @@ the flow's own density. For `quantile` and unguided samples there is no requeste
 tracked one stands for it. Traces are exact in two dimensions and take cycled probes for pictures,
 two unless the settings name another number. The encoding's own are drawn apart from those that
 steered, and the variance that its standard error explains is taken off mean squares; the noise of
-the probes that steered is an error of the control and stays. With `land` and `match` what stands
+the probes that steered is an error of the control and stays; where more is taken off than there is,
+the root mean square counts as 0. With `land` and `match` what stands
 as tracked is their own final encoding. Every solve has the same fixed number of steps. What of an
-error is the solver's is shown by the difference of unguided samples, and by `target` at the 50th
-percentile with twice as many steps, encoded with twice as many: what is left there is not the
-solver's. Differences in bits per dimension are nats / (D ln 2).
+error is the solver's is shown by the difference of unguided samples, for these, and by `target` at
+the 50th percentile with twice as many steps, encoded with twice as many: what is left there is not
+the solver's. Samples whose solver found its own steps too few for log p (status COARSE) are counted
+as *coarse*: there a difference may be the solver's. *Unmet* are samples with the status UNMET, for
+which the limit of guidance left part of the change undone at some step, and the nats left at the
+end, as a mean magnitude; without a limit reached, later steps make up for it. The spread of log p
+is the standard deviation of the tracked log p of unguided samples. Differences in bits per
+dimension are nats / (D ln 2).
 """
 LANDED, AGREES, SHARE = 0.01, 0.05, 0.1  # bits/dim, bits/dim, share of the model's own spread
 NEAR, MOST = 0.002, 0.95  # bits/dim beside three standard errors of the probes; share of samples
@@ -81,7 +87,8 @@ def _row(model: str, request: str, part: Table, spread: float) -> list[Any]:
     return [
         *(model, request, len(part["size"])),
         deviation(part, "tracked").words if aimed else "none was requested",
-        *(nats.words, found.words, f"{share:.1%}", f"{_has(part, Status.UNMET).mean():.0%}"),
+        *(nats.words, found.words, f"{share:.1%}"),
+        *(f"{_has(part, bit).mean():.0%}" for bit in (Status.COARSE, Status.UNMET)),
         *(float(np.mean(np.abs(part["unmet"]))), f"{np.isnan(part['encoded']).sum():.0f}"),
     ]
 
@@ -89,7 +96,7 @@ def _row(model: str, request: str, part: Table, spread: float) -> list[Any]:
 HEADS = (
     *("model", "request", "n", "tracked - requested, RMS (bits/dim)"),
     *("encoded - requested, mean (nats)", "RMS (bits/dim)", "RMS / spread of log p"),
-    *("unmet", "nats unmet, mean", "failed"),
+    *("coarse", "unmet", "nats unmet, mean", "failed"),
 )
 
 
@@ -116,7 +123,11 @@ def _judge(
         f"below {limit:g} {unit}, and no sample failed"
     )
     what = f"root mean squares end below {limit:g}"
-    return Claim(text, _found(passed, worst, what), rule, verdict(passed))
+    told = _found(passed, worst, what)
+    coarse = [name for name, part in cells.items() if _has(part, Status.COARSE).mean() > 0.5]
+    if coarse:
+        told += f"; most samples of {', '.join(coarse)} are coarse"
+    return Claim(text, told, rule, verdict(passed))
 
 
 def _near(landed: dict[str, Table]) -> Claim:

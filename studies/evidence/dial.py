@@ -158,9 +158,15 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         Section(
             "How far the dial turns",
             "Measured log p from the least to the largest q, mean over latents, and what guidance "
-            "itself believed (tracked) less what was measured, root mean square; bits/dim.",
-            ("model", "least q", "largest q", "moved (bits/dim)", "tracked - measured", "rising"),
-            [[*row, shares[row[0]].percent] for row in bits],
+            "itself believed (tracked) less what was measured, root mean square; bits/dim. The "
+            "error bar is that of a single measured log p, probes and solver together: its median "
+            "over latents at the q where that is largest. *Rising* takes every measured value for "
+            "what it is; in the last column each rise is larger than both its bars together.",
+            (
+                *("model", "least q", "largest q", "moved (bits/dim)", "tracked - measured"),
+                *("error bar (bits/dim)", "rising", "rising beyond the bars"),
+            ),
+            [[*row, shares[row[0]].percent, _beyond(found[row[0]])] for row in bits],
         ),
         Section(
             "Measured log p along the dial",
@@ -201,7 +207,17 @@ def _bits(table: Table) -> list[Any]:
     log_p, gap = within(table, "log_density"), table["tracked"] - table["log_density"]
     moved = statistics.mean((log_p[:, -1] - log_p[:, 0]) / scale)
     off = np.sqrt(np.mean((gap / scale) ** 2))
-    return [float(table["q"].min()), float(table["q"].max()), moved.words, float(off)]
+    bar = np.median(within(table, "total_error"), axis=0).max() / scale
+    ends = (float(table["q"].min()), float(table["q"].max()))
+    return [*ends, moved.words, float(off), float(bar)]
+
+
+def _beyond(table: Table) -> str:
+    """Latents whose every rise exceeds the root sum of squares of the bars at its ends."""
+    rise = np.diff(within(table, "log_density"), axis=1)
+    bars = within(table, "total_error")
+    sure = (rise > np.hypot(bars[:, :-1], bars[:, 1:])).all(axis=1)
+    return f"{sure.sum()} of {len(sure)}"
 
 
 QUESTION = Question(

@@ -143,6 +143,7 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
         above("Low log p tells pictures from elsewhere.", cells("low log p")),
         above("Distance from the typical log p tells them.", cells("typicality")),
         above("The rate of log p at the data end tells them.", cells("|h|")),
+        above("Low alignment tells them.", cells("low alignment")),
         _claim(
             "Simple pictures from elsewhere have more log p than the model's own data.",
             cells("low log p", SIMPLE),

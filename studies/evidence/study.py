@@ -94,9 +94,10 @@ def agreed(readings: Sequence[Reading], labels: Sequence[str]) -> Reading:
         ]
     section = Section(
         "Put again",
-        "The same with other random numbers (*seed*), and with models of a second "
-        "training (*another training*: those of `studies/retrained`); tables and figures above "
-        "are those of the first putting. A claim whose verdicts differ is undecided.",
+        "The same with other random numbers (*seed*), and with the rows of some models from a "
+        "second training (*trained again*, `studies/retrained`), those of the others as they were; "
+        "tables and figures above are those of the first putting. A claim whose verdicts differ "
+        "is undecided.",
         ("claim", "put again with", "found", "verdict"),
         rows,
         words=True,

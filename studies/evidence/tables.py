@@ -71,7 +71,9 @@ def cell(value: Any) -> str:
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, words: bool = False) -> str:
-    """A table for people, its first column to the left, and all of them if they hold words."""
+    """A table for people, its first column to the left, and all of them if they hold words; a bar
+    in a word does not end its cell."""
     rest = (":--" if words else "--:",) * (len(heads) - 1)
-    lines = [heads, [":--", *rest], *[[cell(c) for c in row] for row in rows]]
+    written = [[cell(c).replace("|", "\\|") for c in row] for row in (heads, *rows)]
+    lines = [written[0], [":--", *rest], *written[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -39,16 +39,6 @@ def cache_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def unoptimised():
-    """Programs of worlds are small: most of their time is compilation, so leave out its passes."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, True)
-    yield
-    jax.config.update(name, before)
-
-
-@pytest.fixture
 def run(capfd, tmp_path, monkeypatch, cache_folder):
     """``run("sample", "--count", 3) -> Outcome``, in an empty working folder."""
     from densityguide.app.cli import main

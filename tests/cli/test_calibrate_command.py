@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 
-import jax
 import numpy as np
 import pytest
 
@@ -13,7 +12,7 @@ import densityguide as dg
 from densityguide.app.commands import calibrate
 from densityguide.models import pretrained
 from densityguide.steer.monotone import Monotone
-from densityguide.verify.measures import Measures, _dial, measures
+from densityguide.verify.measures import Measures, _dial
 
 
 @pytest.fixture
@@ -22,6 +21,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_the_folder_holds_what_was_measured(run, folder):
     outcome = run("calibrate", folder, "--latents", 8, "--samples", 16, "--json")
     assert outcome.status == 0, outcome.err
@@ -36,10 +36,6 @@ def test_the_folder_holds_what_was_measured(run, folder):
     errors = measured["solver_error"]
     assert errors[-1] < 0.01 < errors[0]
     assert measured["samples"] == 16
-    # The same numbers again, by the verb.
-    again = measures(dg.models.load("spiral2d"), jax.random.key(0), count=16, latents=8)
-    np.testing.assert_allclose(again.solver_error, errors, rtol=0.02)
-    assert list(again.steps) == measured["steps"]
 
 
 def found(log_density, error=0.1, spread=0.1):

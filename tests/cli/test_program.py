@@ -107,13 +107,13 @@ def test_module_and_a_reader_that_leaves():
 def past_imports():
     """Seconds after which a command on this machine, as busy as it is, is past its imports."""
     started = time.monotonic()
-    names = "import jax, densityguide.app.commands.sample, densityguide.app.commands.align"
+    names = "import jax, densityguide.app.commands.sample, densityguide.app.commands.density"
     subprocess.run([sys.executable, "-c", names], check=True)
     return 6.0 + 2.5 * (time.monotonic() - started)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["sample", "density", "align"])
+@pytest.mark.parametrize("command", ["sample", "density"])
 def test_interrupt_writes_nothing(tmp_path, cache_folder, past_imports, command):
     """SIGINT in the middle of a run: status 130, one word, no file."""
     import numpy as np
@@ -122,7 +122,6 @@ def test_interrupt_writes_nothing(tmp_path, cache_folder, past_imports, command)
     more = {
         "sample": ("--count", "500000", "--out", "new/samples"),
         "density": ("points.npy", "--out", "new/density.npz"),
-        "align": ("--count", "500000", "--out", "new/align.npz"),
     }[command]
     # A shell's background job ignores SIGINT, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

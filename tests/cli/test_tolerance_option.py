@@ -32,11 +32,11 @@ def test_steps_are_as_many_as_it_takes(run, points):
 
 @pytest.mark.slow
 def test_a_picture_says_how_it_was_made(run):
-    options = ("--model", "digits8", "--count", 2, "--q", "0.5", "--tolerance", "0.05bpd")
+    options = ("--model", "digits8", "--count", 2, "--q", "0.5", "--tolerance", "0.5bpd")
     outcome = run("sample", *options)
     assert outcome.status == 0, outcome.err
-    assert "steps for a tolerance of 2.22 nats: every log p is that certain" in outcome.out
-    assert "--tolerance 0.05bpd" in run("show", "samples/grid.png").out
+    assert "steps for a tolerance of 22.2 nats: every log p is that certain" in outcome.out
+    assert "--tolerance 0.5bpd" in run("show", "samples/grid.png").out
 
 
 @pytest.mark.parametrize(

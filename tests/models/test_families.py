@@ -14,7 +14,7 @@ from densityguide import data
 
 pytestmark = pytest.mark.slow
 FAMILIES = ("digits8", "digits8-flow", "digits8-edm")
-COUNT = 24
+COUNT = 16
 
 
 @cache
@@ -55,11 +55,11 @@ def test_density_guidance_moves_every_family(name):
     def mean(flow, q):
         def one(key):
             latent = dg.latent(flow, key)
-            return dg.sample(flow, latent, guidance=dg.quantile(q), steps=48).log_density
+            return dg.sample(flow, latent, guidance=dg.quantile(q), steps=31).log_density
 
-        return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.key(2), 8)))
+        return jnp.mean(jax.vmap(one)(jax.random.split(jax.random.key(2), 6)))
 
-    means = [float(mean(flow, q)) for q in (0.35, 0.45, 0.55, 0.65)]
+    means = [float(mean(flow, q)) for q in (0.35, 0.5, 0.65)]
     print(name, means)
     assert np.all(np.diff(means) > 0)
 

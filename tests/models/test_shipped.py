@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 NAMES = [name for name in ("digits8", "emoji32") if name in dg.models.names()]
 # Exact where it is cheap; where not, two replicate streams of orthogonal probes.
 TRACE = {"digits8": dg.exact(), "emoji32": dg.orthogonal(2)}
-COUNT = {"digits8": 8, "emoji32": 4}
-STEPS = {"digits8": 63, "emoji32": 31}
+COUNT = {"digits8": 8, "emoji32": 3}
+STEPS = 31
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -45,21 +45,21 @@ def natural_range(name):
     keys = jax.random.split(jax.random.key(1), 16)
 
     def one(key):
-        return dg.sample(flow, dg.latent(flow, key), divergence=trace, key=key, steps=63)
+        return dg.sample(flow, dg.latent(flow, key), divergence=trace, key=key, steps=STEPS)
 
     values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=8))(keys).log_density
     return np.percentile(values, [5, 50, 95])
 
 
 def test_mean_log_p_rises_strictly_with_q(shipped):
-    name, flow, trace, latents, keys = shipped
+    _, flow, trace, latents, keys = shipped
 
     def one(x, key, q):
         guidance = dg.quantile(q)
-        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=STEPS[name])
+        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=STEPS)
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
-    outs = [run(latents, keys, q) for q in (0.3, 0.4, 0.5, 0.6, 0.7)]
+    outs = [run(latents, keys, q) for q in (0.3, 0.4, 0.5, 0.6)]
     means = [float(out.log_density.mean()) for out in outs]
     assert np.all(np.diff(means) > 0)
     bad = int(dg.Status.NON_FINITE | dg.Status.INVALID)
@@ -67,6 +67,7 @@ def test_mean_log_p_rises_strictly_with_q(shipped):
     assert all(np.all(np.isfinite(out.x)) for out in outs)
 
 
+@pytest.mark.parametrize("shipped", ["digits8"], indirect=True)
 def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
     name, flow, trace, latents, keys = shipped
     natural = natural_range(name)[1]
@@ -78,7 +79,7 @@ def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
             natural,
             divergence=trace,
             key=key,
-            steps=STEPS[name],
+            steps=STEPS,
             scan=5,
             scales=(0.7, 1.4),
         )
@@ -86,7 +87,7 @@ def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
     out = jax.jit(jax.vmap(one))(latents[:2], keys[:2])
     reached = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
     assert reached.any()
-    again = encode(flow, trace, out.x, seed=9, steps=2 * STEPS[name])
+    again = encode(flow, trace, out.x, seed=9, steps=2 * STEPS)
     # Halves of 95 % intervals: 1.5 of them are 3 standard errors, with Student's t.
     error = 1.5 * np.hypot(out.total_error, again.total_error)
     off = np.abs(np.asarray(again.value) - natural)[reached]
@@ -100,8 +101,9 @@ def test_landing_reaches_the_requested_log_p(shipped):
         return dg.land(flow, x, goal, divergence=trace, key=key, steps=31)
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+    count = COUNT[name] // 2
     for goal in natural_range(name):
-        out = run(latents[:4], keys[:4], goal)
+        out = run(latents[:count], keys[:count], goal)
         again = encode(flow, trace, out.x, seed=11, steps=31)
         off = np.abs(np.asarray(again.value) - goal)
         found = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
@@ -115,7 +117,7 @@ def test_landing_reaches_the_requested_log_p(shipped):
 
 def test_held_out_digits_have_sane_bits_per_dim():
     flow, digits = dg.models.load("digits8"), data.load("digits8")
-    out = dg.bits_per_dim(flow, digits.heldout[:8], jax.random.key(0), steps=31)
+    out = dg.bits_per_dim(flow, digits.heldout[:6], jax.random.key(0), steps=31)
     assert np.all(out.status == 0)
     # Below the uniform code's log2(17), above nothing at all.
     assert 0.5 < float(out.value.mean()) < 4.0
@@ -145,9 +147,9 @@ def test_error_bars_of_digits_are_honest():
     assert 0.92 <= coverage <= 0.99
 
 
-@pytest.mark.parametrize("side", [8, 16, 32])
+@pytest.mark.parametrize("side", [8, 32])
 def test_exact_traces_need_no_more_memory_than_a_chunk_of_tangents(side):
-    """D = 192, 768, 3072: at most (chunk + 4) times the temporary memory of one forward pass."""
+    """D = 192 and 3072: at most (chunk + 4) times the temporary memory of one forward pass."""
     flow = dg.models.load("emoji32")  # convolutional: it takes smaller images as well
 
     def velocity(params, x):
@@ -167,15 +169,16 @@ def test_exact_traces_need_no_more_memory_than_a_chunk_of_tangents(side):
 
 
 def test_cycled_probes_have_at_most_seven_tenths_of_the_spread():
-    """Over whole solves of emoji32, against Rademacher probes fresh at every evaluation."""
-    flow = dg.models.load("emoji32")
-    latents = jax.vmap(lambda key: dg.latent(flow, key))(jax.random.split(jax.random.key(4), 4))
+    """Over whole solves of digits8, against Rademacher probes fresh at every evaluation; emoji32
+    stands in studies/benchmarks."""
+    flow = dg.models.load("digits8")
+    latents = jax.vmap(lambda key: dg.latent(flow, key))(jax.random.split(jax.random.key(4), 8))
 
     def spread(trace):
         def one(x, key):
             return dg.sample(flow, x, divergence=trace, key=key, steps=63).log_density
 
-        keys = jax.random.split(jax.random.key(5), (4, 16))
+        keys = jax.random.split(jax.random.key(5), (8, 16))
         run = jax.jit(lambda: jax.lax.map(lambda a: jax.vmap(one, (None, 0))(*a), (latents, keys)))
         return np.sqrt(np.mean(np.var(run(), axis=1, ddof=1)))
 

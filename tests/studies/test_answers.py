@@ -131,7 +131,7 @@ def test_verdicts_of_another_training(toy, tmp_path, monkeypatch):
     assert toy == ["digits8", "spiral2d", "digits8-again"]
     assert (tmp_path / "data/toy-digits8-again.csv").read_text().count("\n") == 9
     page = (tmp_path / "toy.md").read_text()
-    assert "| another training | [28.0, 36.0] |" in page
+    assert "| digits8 trained again | [28.0, 36.0] |" in page
     assert "[digits8, another training](data/toy-digits8-again.csv) (8 samples" in page
 
 

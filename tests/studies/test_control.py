@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import densityguide as dg
 from studies.evidence import control, tables
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -64,6 +65,20 @@ def test_a_target_that_does_not_land_is_told_from_a_score_that_is_wrong():
 
 
 @pytest.mark.slow
+def test_steps_that_are_too_few_are_said():
+    """Beside the largest error, which may then be the solver's."""
+    rows = made()
+    chosen = rows["method"] == "quantile"
+    for share, said in ((10, True), (8, False)):
+        few = np.flatnonzero(chosen)[:share]
+        rows["status"] = np.zeros(len(chosen), int)
+        rows["status"][few] = int(dg.Status.COARSE)
+        claims = control.read(control.Settings(), {"digits8": rows}).claims
+        assert ("most samples of digits8, q = 0.3 are coarse" in claims[6].found) is said
+        assert "coarse" not in claims[0].found
+
+
+@pytest.mark.slow
 def test_a_failed_sample_is_no_success():
     rows = made()
     rows["encoded"][rows["method"] == "target"] = np.nan
@@ -90,6 +105,7 @@ def test_arriving_is_the_slope():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_rows_of_a_model():
     settings = control.Settings(
         {"spiral2d": 8}, steps=16, natural=16, landed=2, matched=3, quantiles=(0.6,)

@@ -49,6 +49,7 @@ def test_ratios_are_of_the_same_round():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_rows_of_a_model():
     settings = costs.Settings({"spiral2d": 8}, most=8, sde_steps=8, levels=4, batch=1, rounds=1)
     rows = timing.measure(settings, "spiral2d")

@@ -92,6 +92,7 @@ def test_kendall_is_that_of_scipy(ties):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_rows_of_a_model():
     settings = estimators.Settings({"spiral2d": 8}, steps=16, sde_steps=16, levels=8)
     rows = estimators.measure(settings, "spiral2d")

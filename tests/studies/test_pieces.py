@@ -21,6 +21,11 @@ def test_tables_come_back():
     np.testing.assert_allclose(again, float32["x"], rtol=5e-7)
 
 
+def test_a_bar_in_a_word_does_not_end_its_cell():
+    table = tables.markdown(("name", "|h|"), [["a | b", 1.0]])
+    assert table.splitlines() == ["| name | \\|h\\| |", "| :-- | --: |", "| a \\| b | 1 |"]
+
+
 def test_cells():
     assert [tables.cell(value) for value in (0.12345, 12345.6, "word", np.nan)] == [
         "0.123",

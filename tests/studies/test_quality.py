@@ -140,6 +140,7 @@ def test_claims_follow_from_the_rows():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_two_dimensions_from_end_to_end():
     settings = quality.Settings({"spiral2d": 16}, steps=16, draws=4)
     settings = dataclasses.replace(settings, factors=(0.9,), q=(0.6,), switches=(2.0,))

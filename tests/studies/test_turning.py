@@ -43,6 +43,7 @@ def turned(rise, fall):
     columns = {"latent": np.repeat(np.arange(count), 3), "q": np.tile(q, count)}
     columns["log_density"] = log_p.ravel() + 100.0 * columns["latent"]
     columns |= {"tracked": columns["log_density"], "size": np.full(3 * count, 64.0)}
+    columns["total_error"] = np.full(3 * count, 0.3)
     detail = (down[:, None] * q).ravel() + 10.0 * columns["latent"]
     columns |= dict.fromkeys(measures.MEASURES, detail)
     mixed = RNG.permutation(3 * count)
@@ -61,6 +62,15 @@ def test_the_dial_is_judged_latent_by_latent(up, down, words):
     among = np.arange(40)
     reading = dial.read(dial.Settings(), {"digits8": turned(among < up, among < down)})
     assert [claim.verdict.split(" (")[0] for claim in reading.claims] == words
+
+
+def test_a_rise_counts_as_sure_where_it_exceeds_both_its_bars():
+    """All rises are 0.4."""
+    table = turned(np.full(40, True), np.full(40, True))
+    for bar, sure in ((0.2, 40), (0.3, 0)):  # sqrt 2 of them: 0.28 and 0.42
+        assert dial._beyond(table | {"total_error": np.full(120, bar)}) == f"{sure} of 40"
+    wide = np.where((table["latent"] < 6) & (table["q"] == 0.9), 1.0, 0.01)
+    assert dial._beyond(table | {"total_error": wide}) == "34 of 40"
 
 
 def test_what_is_gained_along_the_dial_is_that_of_each_latent():
@@ -112,7 +122,8 @@ def test_the_paradox_is_seen():
     assert found[0] == "holds with limits (1 of 2)"  # of noise only
     assert found[1] == "holds (2 of 2)"  # both are far from what is typical
     assert found[2] == "does not hold here (0 of 2)"
-    assert found[3] == "holds (1 of 1)"
+    assert found[3] == "does not hold here (0 of 2)"
+    assert found[4] == "holds (1 of 1)"
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def test_claims_follow_from_the_rows():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_two_dimensions_from_end_to_end():
     settings = variation.Settings({"spiral2d": 8}, steps=16, keys=2, independent=2)
     table = tables.from_csv(tables.to_csv(variation.measure(settings, "spiral2d")))
