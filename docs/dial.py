@@ -19,7 +19,7 @@ import densityguide as dg
 PAPER, EDGE = (250, 250, 248), (226, 226, 222)
 INK, SOFT, KNOB = (28, 30, 34), (112, 116, 124), (37, 99, 171)
 SIDE, GAP, MARGIN, TOP, BOTTOM = 128, 8, 20, 92, 34
-LOWEST, HIGHEST = 0.3, 0.7
+LOWEST, HIGHEST = 0.1, 0.9
 HOLD, TICK = 1200, 180  # milliseconds: at the ends, and elsewhere
 
 

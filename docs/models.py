@@ -124,13 +124,14 @@ TEXT = f"""# Shipped models
 What `dg.models.load(NAME)` and `--model NAME` know; all weights are in the package, trained on two
 CPU cores unless a line says otherwise. [docs/models.py](models.py) writes this page.
 
-*Error* is the mean square error of the denoised picture on held-out data, in that of the best
-linear denoiser: below 1 where the network knows more than means and variances. *Held-out* and *its
-own samples* are bits/dim (for points in the plane log p in nats), mean ± 1.96 standard errors over
-{COUNT} of them, with {STEPS} steps, exact traces up to 64 dimensions and two probes beyond: where
-own samples have clearly other values than held-out data, the model has not learnt where its data
-lie. *Dial* is the range of q within which measured log p rises, which `densityguide calibrate`
-found.
+*Error* says how well the network takes noise away from held-out pictures: its mean square error,
+divided by that of the best linear filter (Wiener's, from the mean and the covariance of the
+training data). 1 is no better than that filter, and 0 would be the picture itself. *Held-out* and
+*its own samples* are bits/dim (for points in the plane log p in nats), mean ± 1.96 standard errors
+over {COUNT} of them, with {STEPS} steps, exact traces up to 64 dimensions and two probes beyond:
+where own samples have clearly other values than held-out data, the model has not learnt where its
+data lie. *Dial* is the range of q within which measured log p rises, which `densityguide calibrate`
+found; a dash stands where it was not measured.
 
 """
 

@@ -32,11 +32,11 @@ as tracked is their own final encoding. Every solve has the same fixed number of
 error is the solver's is shown by the difference of unguided samples, for these, and by `target` at
 the 50th percentile with twice as many steps, encoded with twice as many: what is left there is not
 the solver's. Samples whose solver found its own steps too few for log p (status COARSE) are counted
-as *coarse*: there a difference may be the solver's. *Unmet* are samples with the status UNMET, for
-which the limit of guidance left part of the change undone at some step, and the nats left at the
-end, as a mean magnitude; without a limit reached, later steps make up for it. The spread of log p
-is the standard deviation of the tracked log p of unguided samples. Differences in bits per
-dimension are nats / (D ln 2).
+as *coarse*: there a difference may be the solver's. *Unmet* are samples with the status UNMET:
+guidance came to its limit, and what it tracked fell short of what it was asked for by so many nats,
+as a mean magnitude. `land` asks guidance for more than the target where that reaches the target,
+and may be unmet there. The spread of log p is the standard deviation of the tracked log p of
+unguided samples. Differences in bits per dimension are nats / (D ln 2).
 """
 LANDED, AGREES, SHARE = 0.01, 0.05, 0.1  # bits/dim, bits/dim, share of the model's own spread
 NEAR, MOST = 0.002, 0.95  # bits/dim beside three standard errors of the probes; share of samples
