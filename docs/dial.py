@@ -95,6 +95,7 @@ def save(frames: list[Image.Image], path: Path) -> None:
 
 
 def main() -> None:
+    dg.xla.prepare()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="emoji32", help="shipped model or model folder")
     parser.add_argument("--count", type=int, default=6, help="latents")

@@ -10,8 +10,8 @@ import os
 import sys
 
 number = int(sys.argv[1])
-given = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{given} --xla_force_host_platform_device_count={number}"
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={number}"
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -49,7 +49,7 @@ inputs = {fixed: keys, adaptive: keys, density: x, aligned: keys}
 report = {}
 for fn, given in inputs.items():
     many = dg.parallel.pmap(fn, block=4)
-    for count in (1, 7, 21):
+    for count in (1, 7, 41):
         out = many(FLOW, given[:count])
         report[f"{fn.__name__} {count}"] = digest(out)
         if count == 7:

@@ -27,9 +27,7 @@ def folder(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-NAMES = [
-    *("sample-target", "sample-adaptive", "log_density-estimated", "match"),
-]
+NAMES = ("sample-target", "sample-adaptive", "log_density-estimated", "match", "sde")
 
 
 @pytest.mark.slow

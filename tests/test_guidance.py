@@ -12,14 +12,13 @@ import densityguide as dg
 from densityguide.steer.limiter import limit
 
 MET = dg.Status.UNMET.value
-THIRD = {"solver": diffrax.Bosh3(scan_kind="bounded")}
 SLOW = pytest.mark.slow
 
 
 @pytest.mark.slow
-def test_the_middle_quantile_and_no_budget_are_the_plain_flow(small):
+@pytest.mark.parametrize("solver", [diffrax.Bosh3(scan_kind="bounded"), dg.Adams()])
+def test_the_middle_quantile_and_no_budget_are_the_plain_flow(small, solver):
     flow, x = small
-    solver = dg.Adams()  # the same with and without feedback
     plain = decode(flow, x, steps=40, solver=solver)
     middle = jnp.full(12, 0.5)
     for make, values in (

@@ -103,7 +103,7 @@ def test_the_order_shows_on_a_flow_without_a_path():
 @pytest.mark.slow
 def test_gradients_reach_the_ends_and_the_knots():
     """Reverse mode through the first steps, where values are still missing: as forward mode."""
-    order = 4  # the most first steps
+    order = 4  # the default
     flow, x = gaussian(3), jnp.asarray([0.3, -1.0, 0.5])
     knots = jnp.linspace(-10.0, 8.0, 9) + 0.1 * jnp.sin(jnp.arange(9)).at[jnp.array([0, 8])].set(0)
 

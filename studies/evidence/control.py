@@ -18,25 +18,25 @@ __all__ = ["QUESTION", "Settings", "arriving", "deviation"]
 
 METHOD = """
 Samples are drawn without guidance, by `quantile`, by `target` at the 5th, 50th and 95th percentile
-of the log p of the unguided ones, by `land` along `target`, and by
-`match_log_density` at the same percentiles in turn. Latents are the same for all of them. A guided
-solve *tracks* log p as far as the model's score is the gradient of the flow's log p; the finished
-sample is then *encoded* again by `log_density`, which needs no score and says what log p is under
-the flow's own density. For `quantile` and unguided samples there is no requested log p, and the
-tracked one stands for it. Traces are exact in two dimensions and take cycled probes for pictures,
-two unless the settings name another number. The encoding's own are drawn apart from those that
-steered, and the variance that its standard error explains is taken off mean squares; the noise of
-the probes that steered is an error of the control and stays; where more is taken off than there is,
-the root mean square counts as 0. With `land` and `match` what stands
-as tracked is their own final encoding. Every solve has the same fixed number of steps. What of an
-error is the solver's is shown by the difference of unguided samples, for these, and by `target` at
-the 50th percentile with twice as many steps, encoded with twice as many: what is left there is not
-the solver's. Samples whose solver found its own steps too few for log p (status COARSE) are counted
-as *coarse*: there a difference may be the solver's. *Unmet* are samples with the status UNMET:
-guidance came to its limit, and what it tracked fell short of what it was asked for by so many nats,
-as a mean magnitude. `land` asks guidance for more than the target where that reaches the target,
-and may be unmet there. The spread of log p is the standard deviation of the tracked log p of
-unguided samples. Differences in bits per dimension are nats / (D ln 2).
+of the log p of the unguided ones, by `land` along `target`, and by `match_log_density` at the same
+percentiles in turn. Latents are the same for all of them. A guided solve *tracks* log p as far as
+the model's score is the gradient of the flow's log p; the finished sample is then *encoded* again
+by `log_density`, which needs no score and says what log p is under the flow's own density. For
+`quantile` and unguided samples there is no requested log p, and the tracked one stands for it.
+Traces are exact in two dimensions and take cycled probes for pictures, two unless the settings name
+another number. The encoding's own are drawn apart from those that steered, and the variance that
+its standard error explains is taken off mean squares; the noise of the probes that steered is an
+error of the control and stays; where the probes' variance exceeds the mean square, the root mean
+square counts as 0. With `land` and `match` what stands as tracked is their own final encoding.
+Every solve has the same fixed number of steps. For unguided samples the difference itself is the
+solver's; for `target` compare the 50th percentile with that at twice as many steps, encoded with
+twice as many: what is left there is not the solver's. `quantile` with more steps is on [the page of
+the dial](dial.md). Samples whose solver found its own steps too few for log p (status COARSE) are
+counted as *coarse*: there a difference may be the solver's. *Unmet* are samples with the status
+UNMET: the limit cut what guidance asked for, by so many nats along the solve (mean magnitude). A
+target asks again for what was cut and may end met, a quantile does not; `land` asks for more than
+its target where that reaches it. The spread of log p is the standard deviation of the tracked log p
+of unguided samples. Differences in bits per dimension are nats / (D ln 2).
 """
 LANDED, AGREES, SHARE = 0.01, 0.05, 0.1  # bits/dim, bits/dim, share of the model's own spread
 NEAR, MOST = 0.002, 0.95  # bits/dim beside three standard errors of the probes; share of samples

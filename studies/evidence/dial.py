@@ -25,6 +25,7 @@ Each latent is decoded under density guidance, `quantile`, at every q of the set
 within the range that the model's card states; networks of others have none, and take all.
 *Measured* log p is that of the finished sample encoded again along the plain probability-flow ODE,
 with an exact trace in two dimensions and two cycled probes for pictures; it does not use the score.
+Solves have 32 steps unless `finer` in the settings names more, as for digits and the plane.
 Whether the dial turns one way is judged latent by latent: measured log p has to rise from every q
 to the next.
 Detail of the integer pictures is measured as for [natural samples](detail.md); its rank correlation
@@ -160,8 +161,9 @@ def read(settings: Settings, found: dict[str, Table]) -> Reading:
             "Measured log p from the least to the largest q, mean over latents, and what guidance "
             "itself believed (tracked) less what was measured, root mean square; bits/dim. The "
             "error bar is that of a single measured log p, probes and solver together: its median "
-            "over latents at the q where that is largest. *Rising* takes every measured value for "
-            "what it is; in the last column each rise is larger than both its bars together.",
+            "over latents at the q where that is largest, as the half-width of a 95 % interval. "
+            "*Rising* takes every measured value for what it is; in the last column each rise is "
+            "larger than the root sum of squares of the bars at its ends.",
             (
                 *("model", "least q", "largest q", "moved (bits/dim)", "tracked - measured"),
                 *("error bar (bits/dim)", "rising", "rising beyond the bars"),

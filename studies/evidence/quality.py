@@ -30,7 +30,8 @@ p is that of the sample encoded again along the plain probability-flow ODE, not 
 tracked; with exact traces in two dimensions and two cycled probes beyond. Spread is its standard
 deviation between samples. All solves have the same number of steps: fewer than digits and the plane
 need at the ends of their [dial](dial.md). Evaluations, and tangents, which are products with the
-Jacobian, are those of a sample as `sample` counts them, with the measuring of its log p.
+Jacobian, are those of a sample without its log p, but for `target`, which needs log p and measures
+it; the encoding that gives achieved log p is not counted.
 
 Quality compares sets of equal size, samples with training data (mean over four disjoint sets of
 these): sliced Wasserstein distance (128 directions), kernel distance (unbiased, cubic polynomial),

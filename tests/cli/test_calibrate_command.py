@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ import densityguide as dg
 from densityguide.app.commands import calibrate
 from densityguide.models import pretrained
 from densityguide.steer.monotone import Monotone
-from densityguide.verify.measures import Measures, _dial
+from densityguide.verify.measures import Measures, _dial, measures
 
 
 @pytest.fixture
@@ -36,6 +37,10 @@ def test_the_folder_holds_what_was_measured(run, folder):
     errors = measured["solver_error"]
     assert errors[-1] < 0.01 < errors[0]
     assert measured["samples"] == 16
+    # The same numbers again, by the verb.
+    again = measures(dg.models.load("spiral2d"), jax.random.key(0), count=16, latents=8)
+    np.testing.assert_allclose(again.solver_error, errors, rtol=0.02)
+    assert list(again.steps) == measured["steps"]
 
 
 def found(log_density, error=0.1, spread=0.1):

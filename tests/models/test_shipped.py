@@ -69,8 +69,8 @@ def test_mean_log_p_rises_strictly_with_q(shipped):
 
 @pytest.mark.parametrize("shipped", ["digits8"], indirect=True)
 def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
-    name, flow, trace, latents, keys = shipped
-    natural = natural_range(name)[1]
+    name, flow, _, latents, keys = shipped
+    natural, trace = natural_range(name)[1], dg.orthogonal(2)
 
     def one(x, key):
         return dg.match_log_density(
@@ -98,7 +98,7 @@ def test_landing_reaches_the_requested_log_p(shipped):
     name, flow, trace, latents, keys = shipped
 
     def one(x, key, goal):
-        return dg.land(flow, x, goal, divergence=trace, key=key, steps=31)
+        return dg.land(flow, x, goal, divergence=trace, key=key, steps=STEPS)
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
     count = COUNT[name] // 2

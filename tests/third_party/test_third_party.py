@@ -80,15 +80,21 @@ def test_log_p_rises_with_q_and_is_near_what_guidance_tracks(name):
     assert abs(again.value - out.log_density[0, 1]) < 3.0 * reach
 
 
+def halved(flow):
+    clock = flow.field.clock
+    return dataclasses.replace(flow.field, clock=lambda log_snr: 0.5 * clock(log_snr))
+
+
 def other_betas(flow):
     table = np.linspace(1e-4, 0.01, 1000)
     return dataclasses.replace(flow.field, clock=PerThousand(table))
 
 
 @pytest.mark.slow
-def test_a_subtle_mistake_is_told():
-    """Betas that end at 0.01 in place of 0.02."""
+@pytest.mark.parametrize("spoil", [halved, other_betas])
+def test_a_subtle_mistake_is_told(spoil):
+    """Times half as large, and betas that end at 0.01 in place of 0.02."""
     right = load("mnist_cnn")
-    wrong = from_path(dataclasses.replace(right, field=other_betas(right), path=right.path))
+    wrong = from_path(dataclasses.replace(right, field=spoil(right), path=right.path))
     data = jnp.asarray(digits("mnist_cnn", 32))
     assert not dg.verify(wrong, jax.random.key(0), data=data).passed
