@@ -38,19 +38,20 @@ def quick_compiles(request):
 
     Subfolders run networks, whose programs are worth optimising.
     """
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, request.path.parent == HERE)
-    yield
-    jax.config.update(name, before)
+    yield from optimised(request.path.parent != HERE)
 
 
 @pytest.fixture
 def unoptimised():
-    """Programs of worlds are small: most of their time is compilation, so leave out its passes."""
+    """The same for one test of a subfolder, of a world or another small network."""
+    yield from optimised(False)
+
+
+def optimised(wanted):
+    """Compile with or without the passes, for as long as the generator is held."""
     name = "jax_disable_most_optimizations"
     before = jax.config.read(name)
-    jax.config.update(name, True)
+    jax.config.update(name, not wanted)
     yield
     jax.config.update(name, before)
 

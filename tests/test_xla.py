@@ -91,3 +91,7 @@ def test_as_installed_the_last_row_is_right():
     status, out = run(WRONG_LAST_ROW, None)
     assert status == 0
     assert float(out) < 1e-5
+
+
+def test_an_option_that_nobody_knows_is_not_known():
+    assert not xla.is_known("xla_cpu_of_no_version")

@@ -9,7 +9,7 @@ from typing import Any
 from upath import UPath
 
 from densityguide.disk import storage
-from studies.evidence import tables
+from studies.evidence import statistics, tables
 from studies.evidence.config import model_of
 from studies.evidence.study import Claim, Question, Reading
 from studies.evidence.subjects import AGAIN
@@ -67,7 +67,8 @@ def _provenance(name: str, record: dict[str, Any]) -> list[str]:
         f"Rows as measured: {models}. Settings: {words}. Python {environment['python']}, JAX "
         f"{environment['jax']}, densityguide {environment['densityguide']}, on "
         f"{environment['device']}.{_missing(record)} Intervals are of 95 %: percentiles of a "
-        "bootstrap of 1,000 draws, Wilson's for shares, where the page says nothing else.",
+        f"bootstrap of {statistics.DRAWS:,} draws, Wilson's for shares, where the page says "
+        "nothing else.",
     ]
 
 
@@ -79,7 +80,7 @@ def _missing(record: dict[str, Any]) -> str:
 
 
 def _words(stem: str) -> str:
-    return stem.replace("-seed", ", seed ").replace(AGAIN, ", another training")
+    return stem.replace("-seed", ", seed ").replace(AGAIN, " trained again")
 
 
 def _elsewhere(part: dict[str, Any]) -> str:

@@ -104,7 +104,7 @@ def test_landing_reaches_the_requested_log_p(shipped):
     count = COUNT[name] // 2
     for goal in natural_range(name):
         out = run(latents[:count], keys[:count], goal)
-        again = encode(flow, trace, out.x, seed=11, steps=31)
+        again = encode(flow, trace, out.x, seed=11, steps=STEPS)
         off = np.abs(np.asarray(again.value) - goal)
         found = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
         assert np.mean(found) >= 0.75

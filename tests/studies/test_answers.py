@@ -9,6 +9,7 @@ import pytest
 from densityguide.disk import settings
 from studies import evidence
 from studies.evidence import config, questions, subjects
+from studies.evidence import page as pages
 from studies.evidence.study import Claim, Question, Reading, Section, agreed, verdict
 
 
@@ -122,6 +123,13 @@ def test_verdicts_of_other_seeds(toy, tmp_path):
     assert "Put again" in (tmp_path / "toy.md").read_text()
 
 
+def test_models_that_have_no_rows_are_named():
+    record = {"settings": {"models": {"digits8": 8, "spiral2d": 8, "emoji32": 8}}}
+    parts = {"digits8": {}, "digits8-again": {}, "spiral2d-seed1": {}}
+    assert pages._missing(record | {"parts": parts}) == " Not measured yet: emoji32."
+    assert pages._missing(record | {"parts": parts | {"emoji32": {}}}) == ""
+
+
 def test_verdicts_of_another_training(toy, tmp_path, monkeypatch):
     """The retrained model is measured, with its own counts; the others are those of before."""
     monkeypatch.setattr(config.subjects, "retrained", lambda: ("digits8", "fashion28"))
@@ -132,7 +140,7 @@ def test_verdicts_of_another_training(toy, tmp_path, monkeypatch):
     assert (tmp_path / "data/toy-digits8-again.csv").read_text().count("\n") == 9
     page = (tmp_path / "toy.md").read_text()
     assert "| digits8 trained again | [28.0, 36.0] |" in page
-    assert "[digits8, another training](data/toy-digits8-again.csv) (8 samples" in page
+    assert "[digits8 trained again](data/toy-digits8-again.csv) (8 samples" in page
 
 
 def test_a_claim_on_which_seeds_disagree_is_undecided():
