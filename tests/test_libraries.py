@@ -99,3 +99,95 @@ def test_a_train_state_is_the_flow_of_its_weights():
     flow, state, x = found["trained"], found["state"], jnp.asarray([0.3, -0.2])
     expected = -state.apply_fn({"params": state.params}, x, 1.5) / path.sigma(1.5)
     np.testing.assert_allclose(flow.score(x, 1.5), expected, rtol=1e-5)
+
+
+def test_a_posterior_of_gensbi():
+    pytest.importorskip("gensbi", reason="tested in an environment of its own")
+    from flax import nnx
+    from gensbi.models import Flux1Params
+    from gensbi.recipes import Flux1FlowPipeline
+
+    options = {"mlp_ratio": 2, "num_heads": 2, "depth": 1, "depth_single_blocks": 1}
+    options |= {"in_channels": 1, "context_in_dim": 1, "vec_in_dim": None, "axes_dim": [4]}
+    rngs, key = nnx.Rngs(0), jax.random.key(1)
+    params = Flux1Params(**options, qkv_bias=True, theta=50, dim_obs=2, dim_cond=3, rngs=rngs)
+    pipeline = Flux1FlowPipeline(iter(()), iter(()), 2, 3, params=params)
+    state = nnx.state(pipeline.ema_model)
+
+    def trained(at, w):  # it starts with zeros in its last layer, and rough in time
+        w = w * 0.05 if "time_in" in str(at) else w
+        return w + 0.2 * jax.random.normal(key, w.shape) if "final" in str(at) else w
+
+    nnx.update(pipeline.ema_model, jax.tree_util.tree_map_with_path(trained, state))
+    pipeline._wrap_model()  # as its train() does
+
+    observed = jnp.asarray([[0.3], [-1.0], [2.0]])
+    x = 0.3 * jax.random.normal(key, (4, 2, 1))
+    found = run("pipeline.ema_model", dg=dg, jnp=jnp, pipeline=pipeline, observed=observed)
+    posterior, velocity = found["posterior"], found["velocity"]
+    t = jnp.asarray(0.3)
+    extras = {"cond": observed[None], **found["ids"]}
+    expected = pipeline.ema_model_wrapped(t[None], x[:1], **extras)[0]
+    path, log_snr = dg.paths.linear(), 2.0 * jnp.log(t / (1.0 - t))
+    np.testing.assert_allclose(velocity(found["weights"], x[0], t, observed), expected, atol=1e-5)
+    # (1 - t) s = (t v - x): the score of the linear path in terms of its velocity.
+    score = (t * expected - x[0]) / path.sigma(log_snr)
+    np.testing.assert_allclose(posterior.score(x[0], log_snr), score, atol=1e-4)
+
+    own = dg.cnf(
+        lambda weights, x, t: velocity(weights, x, t, observed),
+        params=found["weights"],
+        prior=dg.priors.normal((2, 1)),
+        interval=(0.0, 1.0),
+        shape=(2, 1),
+    )
+    measured = jax.jit(jax.vmap(lambda x: dg.log_density(own, x, rtol=1e-5, atol=1e-5).value))(x)
+    np.testing.assert_allclose(measured, pipeline.log_prob(x, observed[None]), atol=0.01)
+
+
+def test_a_network_of_flaxdiff():
+    pytest.importorskip("flaxdiff", reason="tested in an environment of its own")
+    from flaxdiff import predictors, schedulers
+    from flaxdiff.models.simple_unet import Unet
+
+    key, text = jax.random.key(0), jnp.zeros((1, 4))
+    options = {"feature_depths": (16, 16), "attention_configs": (None, None), "norm_groups": 4}
+    unet = Unet(output_channels=1, emb_features=32, num_res_blocks=1, **options)
+    x = jax.random.normal(key, (1, 8, 8, 1))
+    weights = unet.init(key, x, jnp.zeros(1), text[None])
+    found = run("dg.edm(raw", dg=dg, unet=unet, weights=weights, text=text)
+    schedule = schedulers.KarrasVENoiseScheduler(1, sigma_max=80, sigma_data=0.5)
+    transform = predictors.KarrasPredictionTransform(0.5)
+    for step in (jnp.asarray([0.1]), jnp.asarray([0.9])):
+        rates = schedule.get_rates(step)
+        inputs = schedule.transform_inputs(x * transform.get_input_scale(rates), step)
+        data, _ = transform(x, unet.apply(weights, *inputs, text[None]), step, schedule)
+        sigma = rates[1].ravel()[0]
+        score = found["edm"].score(x[0], -2.0 * jnp.log(sigma))
+        np.testing.assert_allclose(x[0] + sigma**2 * score, data[0], atol=1e-4)
+
+    raw, path = found["raw"], dg.paths.variance_preserving()
+    wires = {"prediction": "v", "clock": dg.clocks.cosine_time, "condition": text, "batched": True}
+    turned = dg.diffusion(raw, params=weights, path=path, shape=(8, 8, 1), **wires)
+    schedule, transform = (
+        schedulers.CosineContinuousNoiseScheduler(),
+        predictors.VPredictionTransform(),
+    )
+    for step in (jnp.asarray([0.1]), jnp.asarray([0.9])):
+        output = unet.apply(weights, x, step, text[None])
+        _, noise = transform(x, output, step, schedule)
+        alpha, sigma = (rate.ravel()[0] for rate in schedule.get_rates(step))
+        score = turned.score(x[0], 2.0 * jnp.log(alpha / sigma))
+        np.testing.assert_allclose(score, -noise[0] / sigma, atol=1e-4)
+
+
+def test_a_dit_of_flax_nnx_is_told_times_from_noise_to_data():
+    names = {"dg": dg, "jax": jax, "jnp": jnp, "nnx": __import__("flax.nnx").nnx}
+    found = run("class DiT", key=jax.random.key(0), **names)
+    flow, dit = found["flow"], found["dit"]
+    x, log_snr = jax.random.normal(jax.random.key(1), (8, 8, 1)), jnp.asarray(0.7)
+    t = dg.paths.linear().sigma(log_snr)  # x_t = (1 - t) data + t noise
+    velocity = dit(x[None], t[None], jnp.asarray([1]))[0]  # noise - data
+    # Noise = x + (1 - t) v, and the score is -noise / t.
+    score = -(x + (1.0 - t) * velocity) / t
+    np.testing.assert_allclose(flow.score(x, log_snr), score, atol=1e-4)
