@@ -7,6 +7,7 @@ from typing import Any
 
 from densityguide import models, parallel, spacetime, xla
 from densityguide.density.bits import BitsPerDim, bits_per_dim, nats
+from densityguide.density.correction import Correction
 from densityguide.density.derive_score import derive_score
 from densityguide.density.elbo import Elbo, elbo
 from densityguide.density.log_density import LogDensity, log_density
@@ -46,6 +47,7 @@ from densityguide.steer.sample import Sample, latent, sample
 from densityguide.verify import Verification, verify
 from densityguide.verify.alignment_report import AlignmentReport, alignment_report
 from densityguide.verify.cost import Cost, cost
+from densityguide.verify.fit_correction import fit_correction
 from densityguide.verify.steps_for import steps_for
 
 # Loaded when asked for: they bring packages that sampling does not need.
@@ -61,6 +63,7 @@ __all__ = [
     "AlignmentReport",
     "BitsPerDim",
     "Calibration",
+    "Correction",
     "Cost",
     "Edit",
     "Elbo",
@@ -96,6 +99,7 @@ __all__ = [
     "edm",
     "elbo",
     "exact",
+    "fit_correction",
     "geodesic",
     "grids",
     "high_density",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,15 +13,17 @@ from jax.typing import ArrayLike
 
 from densityguide import solve as solving
 from densityguide.checks import state, verb
+from densityguide.density import correction as corrections
 from densityguide.density import streams
+from densityguide.density.correction import Correction
 from densityguide.density.error_bar import ErrorBar, coarse, error_bar, solver_error
 from densityguide.density.streams import Auto
 from densityguide.density.trace import Trace, apply
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.flow.local import evaluate
-from densityguide.solve import Adjoint, Choices, Grid, Method, Numbers
+from densityguide.solve import Adjoint, Choices, Grid, Method, Numbers, Solved
 
-__all__ = ["LogDensity", "encode", "encoded", "log_density"]
+__all__ = ["LogDensity", "encode", "encoded", "log_density", "solve_back"]
 
 
 class LogDensity(NamedTuple):
@@ -72,6 +75,7 @@ def log_density(
     log_density_atol: ArrayLike | None = None,
     max_steps: int | None = None,
     adjoint: Adjoint = "reverse",
+    correction: Correction | None = None,
 ) -> LogDensity:
     """Log p of one sample, from the instantaneous change of variables (Chen et al., 2018)::
 
@@ -90,15 +94,22 @@ def log_density(
             Not under ``jit`` or ``vmap``, where `densityguide.steps_for` finds the number before.
         steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint: of the solve, see
             `densityguide.solve.plan`.
+        correction: of `densityguide.fit_correction` for this flow: the few steps that it was fitted
+            to, and log p without their predicted error, of which ``solver_error`` is then the
+            half-width of a 95 % interval.
 
     Raises:
         ValueError: D above 256 without a trace, an estimator without a key, another shape, or
-            an integer array; a ``tolerance`` where something is traced.
+            an integer array; a ``tolerance`` where something is traced; a ``correction`` beside
+            options of the solve.
     """
     require_flow(flow, "log_density")
     x = state(x, flow.shape, "x")
     trace = streams.required(flow, divergence, key, "log_density")
     choices = Choices(steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint)
+    if correction is not None:
+        choices = corrections.choices_of(correction, choices, tolerance)
+        return encode(flow, x, trace, key, choices, correction)
     if tolerance is None:
         return encode(flow, x, trace, key, choices)
     return solving.within(
@@ -110,29 +121,70 @@ def log_density(
     )
 
 
-def encode(flow: Flow, x: Array, trace: Trace, key: Array | None, choices: Choices) -> LogDensity:
+def encode(
+    flow: Flow,
+    x: Array,
+    trace: Trace,
+    key: Array | None,
+    choices: Choices,
+    correction: Correction | None = None,
+) -> LogDensity:
     """`log_density` after its checks."""
     method, numbers = solving.plan(flow, guided=False, **choices._asdict())
-    return encoded(method, trace, flow, x, key, numbers)
+    return encoded(method, trace, flow, x, key, numbers, correction)
 
 
 @partial(jax.jit, static_argnames=("method", "trace"))
 def encoded(
-    method: Method, trace: Trace, flow: Flow, x: Array, key: Array | None, numbers: Numbers
+    method: Method,
+    trace: Trace,
+    flow: Flow,
+    x: Array,
+    key: Array | None,
+    numbers: Numbers,
+    correction: Correction | None = None,
 ) -> LogDensity:
     """`log_density` by a planned solve."""
+    drawn = streams.drawer(trace, method, key, x)
+    solved, value = solve_back(method, trace, flow, x, drawn, numbers)
+    failed = solved.status != 0
+    off = solver_error(None if solved.error is None else solved.error.log_density)
+    status = coarse(solved)
+    if correction is not None:
+        known = corrections.features(value, solved.y.x, solved)
+        value, off, status = corrections.corrected(correction, known, off, status)
+    bar = error_bar(trace, method, x.shape, solved, solved.y.log_density, off, failed)
+    return LogDensity(
+        value=jnp.where(failed, jnp.nan, value),
+        **bar._asdict(),
+        latent=solved.y.x,
+        evaluations=solved.evaluations,
+        tangents=solved.evaluations * trace.tangents(flow.size),
+        status=solved.status | status,
+        noise_level=flow.noise_level(),
+    )
+
+
+def solve_back(
+    method: Method,
+    trace: Trace,
+    flow: Flow,
+    x: Array,
+    drawn: Callable[[Array], Array | None],
+    numbers: Numbers,
+) -> tuple[Solved, Array]:
+    """The solve from data to prior by probes ``index -> drawn``, and the log p that it gives."""
 
     def rates(t: Array, y: _State, probes: Array | None) -> _State:
         local = evaluate(flow, y.x, t, tangents=True)
         return _State(local.velocity, -apply(local.tangent, trace, y.x, probes)[0])
 
-    start = flow.to_state(x)
     solved = solving.solve(
         method,
         solving.backwards(numbers),
         rates,
-        _State(start, jnp.zeros((trace.probes,), x.dtype)),
-        draw=streams.drawer(trace, method, key, x),
+        _State(flow.to_state(x), jnp.zeros((trace.probes,), x.dtype)),
+        draw=drawn,
         watch=lambda y: y.log_density,
         kinds=_State._make(("state", "nats")),
         # An exact trace has a say in the steps of an adaptive solve; frozen probes choose none.
@@ -140,17 +192,5 @@ def encoded(
         path=flow.path,
         interval=flow.interval,
     )
-    failed = solved.status != 0
-    latent, change = solved.y.x, -jnp.mean(solved.y.log_density)
-    value = flow.prior.log_prob(latent) + change + flow.log_volume()
-    off = solver_error(None if solved.error is None else solved.error.log_density)
-    bar = error_bar(trace, method, x.shape, solved, solved.y.log_density, off, failed)
-    return LogDensity(
-        value=jnp.where(failed, jnp.nan, value),
-        **bar._asdict(),
-        latent=latent,
-        evaluations=solved.evaluations,
-        tangents=solved.evaluations * trace.tangents(flow.size),
-        status=solved.status | coarse(solved),
-        noise_level=flow.noise_level(),
-    )
+    change = -jnp.mean(solved.y.log_density)
+    return solved, flow.prior.log_prob(solved.y.x) + change + flow.log_volume()

@@ -180,6 +180,6 @@ def integrate(
     carry = (start, history, finite(y0), knots[0], Bar.start(start, kinds, knots[0]))
     (y, _, fine, reached, bar), (path, rates) = lax.scan(body, carry, xs)
     moves = jax.tree.map(lambda r: r * totals.reshape(-1, *(1,) * (r.ndim - 1)), rates)
-    error, coarse = bar.read(coordinates, reached, y, fine)
+    error, coarse, sums = bar.read(coordinates, reached, y, fine)
     coarse = coarse | (knots.shape[0] - 1 <= order)
-    return Ended(coordinates.leave(y, reached), fine, path, moves, error, coarse)
+    return Ended(coordinates.leave(y, reached), fine, path, moves, error, coarse, sums)

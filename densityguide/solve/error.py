@@ -141,8 +141,11 @@ class Bar(NamedTuple):
             time=t,
         )
 
-    def read(self, coordinates: Coordinates, t: Array, y: Any, fine: Array) -> tuple[Any, Array]:
-        """``(error, coarse)``: the bar like y, and whether it is to be trusted.
+    def read(
+        self, coordinates: Coordinates, t: Array, y: Any, fine: Array
+    ) -> tuple[Any, Array, Array]:
+        """``(error, coarse, sums)``: the bar like y, whether it is to be trusted, and the two sums
+        over steps ``drift`` and ``lag``, signed.
 
         Nats, entry by entry: the signed quadrature defects times 1.5, and with the sign of their
         mean over the leaf, so that the magnitude of the mean over replicates is what bounds,
@@ -166,7 +169,8 @@ class Bar(NamedTuple):
 
         y = lax.stop_gradient(y)
         error = jax.tree.map(one, kinds, self.defect, self.spread, y)
-        return lax.stop_gradient(coordinates.leave(error, t)), self.jump > COARSE_JUMP
+        sums = jnp.stack([self.drift, self.lag])
+        return lax.stop_gradient(coordinates.leave(error, t)), self.jump > COARSE_JUMP, sums
 
 
 def macro_weights(

@@ -31,7 +31,7 @@ class Status(enum.IntFlag):
 
 class Ended(NamedTuple):
     """What a fixed grid gives: the last finite state, whether all steps were finite, and as in
-    `Solved` ``path``, ``moves``, ``error`` and ``coarse``."""
+    `Solved` ``path``, ``moves``, ``error``, ``coarse`` and ``sums``."""
 
     y: Any
     fine: Array
@@ -39,6 +39,7 @@ class Ended(NamedTuple):
     moves: Any
     error: Any
     coarse: Array | None
+    sums: Array | None
 
 
 class Solved(NamedTuple):
@@ -53,7 +54,8 @@ class Solved(NamedTuple):
     was tracked minus log p of the x that is returned, or, from data to prior, log p of the given
     x. Leaves of the state are not negative, entry by entry in units of x. ``coarse``: whether the
     steps are too wide for ``error`` to mean much (None where ``error`` is); it becomes
-    `Status.COARSE` in what reports it, and is no part of ``status``.
+    `Status.COARSE` in what reports it, and is no part of ``status``. ``sums`` [2]: what the errors of
+    x have done to log p so far, signed, from the steps and from their predictions (fixed grids).
     """
 
     y: Any
@@ -63,6 +65,7 @@ class Solved(NamedTuple):
     moves: Any
     error: Any = None
     coarse: Array | None = None
+    sums: Array | None = None
 
 
 def failed(status: Array) -> Array:

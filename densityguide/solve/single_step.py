@@ -108,12 +108,12 @@ def integrate(
     moves = jax.tree.map(lambda a: jnp.diff(a, axis=0), path)
     ended = coordinates.leave(y, reached)
     if defects is None:
-        return Ended(ended, fine, path, moves, None, None)
+        return Ended(ended, fine, path, moves, None, None, None)
     if not method.reuses:
         last = defects.ahead(coordinates, knots, y)
     defects = defects.at(coordinates, knots[-1], y, last, jax.tree.map(lambda a: a[-1], table))
-    error, coarse = defects.bar.read(coordinates, reached, y, fine)
-    return Ended(ended, fine, path, moves, error, coarse | (steps < 4))
+    error, coarse, sums = defects.bar.read(coordinates, reached, y, fine)
+    return Ended(ended, fine, path, moves, error, coarse | (steps < 4), sums)
 
 
 def _first_and_last(dense: Any, y: Any, new: Any, width: Array) -> tuple[Any, Any]:

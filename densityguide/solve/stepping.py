@@ -76,9 +76,9 @@ def solve(
             ended = multistep.integrate(order, knots, field, y0, **given)
         else:
             ended = single_step.integrate(method, knots, field, y0, brownian=brownian, **given)
-    y, fine, seen, moves, error, coarse = ended
+    y, fine, seen, moves, error, coarse, sums = ended
     evaluations = jnp.asarray(method.evaluations(knots.shape[0] - 1), jnp.int32)
-    return Solved(y, _status(knots, fine), evaluations, seen, moves, error, coarse)
+    return Solved(y, _status(knots, fine), evaluations, seen, moves, error, coarse, sums)
 
 
 def guarded(field: Callable[..., Any], kinds: Any) -> Callable[..., Any]:
