@@ -48,9 +48,9 @@ class Correction:
     ``steps`` steps, as `densityguide.fit_correction` found it; a pytree of arrays.
 
     ``center``, ``scale`` [4] of the features; ``coefficients`` [5] in nats, the constant first;
-    ``inverse`` [5, 5] for the leverage, ``reach`` the largest of the fit; ``residual``, the root mean square in nats of what was left
-    of samples that the fit had not seen; ``width``, Student's 97.5 % quantile times that; ``count``
-    of the samples.
+    ``inverse`` [5, 5] for the leverage, ``reach`` the largest of the fit; ``residual``, the root
+    mean square in nats of what was left of samples that the fit had not seen; ``width``, Student's
+    97.5 % quantile times that; ``count`` of the samples.
     """
 
     steps: int

@@ -54,8 +54,9 @@ class Solved(NamedTuple):
     was tracked minus log p of the x that is returned, or, from data to prior, log p of the given
     x. Leaves of the state are not negative, entry by entry in units of x. ``coarse``: whether the
     steps are too wide for ``error`` to mean much (None where ``error`` is); it becomes
-    `Status.COARSE` in what reports it, and is no part of ``status``. ``sums`` [2]: what the errors of
-    x have done to log p so far, signed, from the steps and from their predictions (fixed grids).
+    `Status.COARSE` in what reports it, and is no part of ``status``. ``sums`` [2]: what
+    the errors of x have done to log p, signed, from the steps and from their predictions (fixed
+    grids).
     """
 
     y: Any

@@ -3,9 +3,9 @@
     python -m studies benchmark correction [MODEL ...]
 
 Log p of a model's own samples and of held-out pictures by Adams of order 3, against 128 steps of
-order 4 along the same two frozen probes. One correction is fitted to own samples, another to own and
-held-out ones; both are judged by others of both kinds. Rows are kept in correction.json beside this
-file, so that models can be measured one at a time.
+order 4 along the same two frozen probes. One correction is fitted to own samples, another to own
+and held-out ones; both are judged by others of both kinds. Rows are kept in correction.json beside
+this file, so that models can be measured one at a time.
 """
 
 from __future__ import annotations
@@ -124,6 +124,8 @@ if __name__ == "__main__":
     dg.xla.prepare()
     kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
     for name in sys.argv[1:] or [name for name in MODELS if name not in kept]:
+        if name not in MODELS:
+            raise ValueError(f"unknown model {name!r}: choose among {', '.join(MODELS)}")
         kept[name] = measured(name)
         KEPT.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     report.write(
