@@ -19,16 +19,19 @@ SHARES = ("q", "quantiles", "values", "share")
 
 
 class Put(NamedTuple):
-    """One putting of a question: its settings, what its files end in, and which of its models are
-    those of another training."""
+    """One putting of a question: its settings, what its files end in, which of its models are
+    those of another training, and which keep the rows of the first putting."""
 
     label: str
     settings: Any
     ending: str = ""
     retrained: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
 
     def stem(self, model: str) -> str:
         """What the file of a model's rows is called, after the question."""
+        if model in self.once:
+            return model
         return model + (subjects.AGAIN if model in self.retrained else self.ending)
 
     def of(self, model: str) -> tuple[Any, str]:
@@ -56,13 +59,15 @@ class Asked(NamedTuple):
 
 
 def check(values: dict[str, Any], *, small: bool = False) -> Asked:
-    """What a file's tables ask for: ``again`` lists seeds beside the first, ``retrained`` models
-    that are also taken from another training, and a table ``small`` what is different where a rough
-    answer will do. ValueError, one line, for values that make no question."""
+    """What a file's tables ask for: ``again`` lists seeds beside the first, ``once`` the models
+    that are too dear for them, ``retrained`` models that are also taken from another training, and
+    a table ``small`` what is different where a rough answer will do. ValueError, one line, for
+    values that make no question."""
     values = dict(values)
     less = values.pop("small", {})
     values = values | less if small else values
     again = _seeds(values.pop("again", []))
+    once = values.pop("once", [])
     retrained = _retrained(values.pop("retrained", []))
     name = values.pop("question", None)
     if name not in QUESTIONS:
@@ -77,10 +82,12 @@ def check(values: dict[str, Any], *, small: bool = False) -> Asked:
         _check(field.name, getattr(chosen, field.name))
     if len({chosen.seed, *again}) <= len(again):
         raise ValueError(f"expected other seeds than {chosen.seed} under again, got {again}")
+    kept = _once(once, chosen.models)
     each = [Put(f"seed {chosen.seed}", chosen)]
     for seed in again:
         other = dataclasses.replace(chosen, seed=seed)
-        each.append(Put(f"seed {seed}", other, f"-seed{seed}"))
+        label = f"seed {seed}" + (f", but for {', '.join(kept)}" if kept else "")
+        each.append(Put(label, other, f"-seed{seed}", once=kept))
     others = tuple(model for model in retrained if model in chosen.models)
     if others:
         each.append(Put(f"{', '.join(others)} trained again", chosen, retrained=others))
@@ -95,6 +102,20 @@ def _retrained(value: Any) -> list[str]:
             f"{', '.join(known)}"
         )
     return value
+
+
+def _once(value: Any, models: dict[str, int]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not set(value) <= set(subjects.names()):
+        raise ValueError(
+            f"expected once to list models that other seeds leave as they are, got {value!r}: "
+            f"known are {', '.join(subjects.names())}"
+        )
+    kept = tuple(model for model in models if model in value)
+    if len(kept) == len(models):
+        raise ValueError(
+            "expected once to leave a model for other seeds: shorten it, or set again = []"
+        )
+    return kept
 
 
 def _seeds(value: Any) -> list[int]:

@@ -94,7 +94,8 @@ def agreed(readings: Sequence[Reading], labels: Sequence[str]) -> Reading:
         ]
     section = Section(
         "Put again",
-        "The same with other random numbers (*seed*), and with the rows of some models from a "
+        "The same with other random numbers (*seed*; models that are named there keep their rows, "
+        "since they are dear), and with the rows of some models from a "
         "second training (*trained again*, `studies/retrained`), those of the others as they were; "
         "tables and figures above are those of the first putting. A claim whose verdicts differ "
         "is undecided.",

@@ -123,6 +123,15 @@ def test_verdicts_of_other_seeds(toy, tmp_path):
     assert "Put again" in (tmp_path / "toy.md").read_text()
 
 
+def test_a_dear_model_keeps_its_rows_under_another_seed(toy, tmp_path):
+    models = {"digits8": 8, "spiral2d": 9}
+    values = {"question": "toy", "models": models, "again": [3], "once": ["spiral2d", "tiles32"]}
+    evidence.run(values, str(tmp_path))
+    assert toy == ["digits8", "spiral2d", "digits8"]
+    assert "| seed 3, but for spiral2d |" in (tmp_path / "toy.md").read_text()
+    assert not (tmp_path / "data" / "toy-spiral2d-seed3.csv").exists()
+
+
 def test_models_that_have_no_rows_are_named():
     record = {"settings": {"models": {"digits8": 8, "spiral2d": 8, "emoji32": 8}}}
     parts = {"digits8": {}, "digits8-again": {}, "spiral2d-seed1": {}}
@@ -180,6 +189,9 @@ def test_every_question_is_shipped():
             {"question": "toy", "models": {"digits8": 8}, "retrained": ["emoji32"]},
             "known are digits8",
         ),
+        ({"question": "toy", "models": {"digits8": 8}, "once": ["digit8"]}, "to list models"),
+        ({"question": "toy", "models": {"digits8": 8}, "once": "digits8"}, "to list models"),
+        ({"question": "toy", "models": {"digits8": 8}, "once": ["digits8"]}, "leave a model"),
         ({"question": "toy", "models": {"digits8": 8}, "sed": 1}, "did you mean 'seed'"),
         ({"question": "toy", "models": {"digits8": 8}, "seed": -1}, "expected seed a count of 0"),
         ({"question": "toy", "models": {"digits8": 8}, "values": []}, "expected some values"),
