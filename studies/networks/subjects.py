@@ -46,6 +46,20 @@ def gaussian_noise(std: Any, x: Any, log_snr: Any) -> Any:
     return sigma * x / (alpha**2 * std**2 + sigma**2)
 
 
+def gaussian_velocity(mean: Any, std: Any, x: Any, t: Any) -> Any:
+    """Data less noise of Gaussian data on the linear path, given x at flow time t."""
+    variance = t**2 * std**2 + (1.0 - t) ** 2
+    return mean + (t * std**2 - (1.0 - t)) / variance * (x - t * mean)
+
+
+def gaussian_edm(std: Any, x: Any, noise: Any, sigma_data: float = 0.5) -> Any:
+    """The raw network F of EDM for Gaussian data, told c_in x and c_noise."""
+    sigma = jnp.exp(4.0 * noise)
+    total = jnp.sqrt(sigma**2 + sigma_data**2)
+    data = std**2 / (std**2 + sigma**2) - sigma_data**2 / total**2
+    return data * total * x / (sigma * sigma_data / total)
+
+
 def mnist_cnn_jax() -> dg.Flow:
     return dg.diffusion(**mnist_networks.parts("mnist_cnn"))
 
@@ -133,6 +147,65 @@ def equinox_module() -> dg.Flow:
     return dg.diffusion(module, path=VP, prediction="noise", log_snr=RANGE, shape=SHAPE)
 
 
+def nnx_dit() -> dg.Flow:
+    from flax import nnx
+
+    class Module(nnx.Module):
+        def __init__(self) -> None:
+            self.std = nnx.Param(jnp.asarray(STD))
+
+        def __call__(self, x: Any, t: Any, y: Any) -> Any:
+            time = 1.0 - t.reshape(-1, 1, 1, 1)
+            return -gaussian_velocity(0.1 * y[0], self.std[...], x, time)
+
+    wires: dict[str, Any] = {"path": dg.paths.linear(), "prediction": "velocity", "shape": SHAPE}
+    wires |= {"clock": dg.clocks.reversed_flow_time, "log_snr": RANGE}
+    wires |= {"condition": jnp.asarray(1), "classes": 3}
+    return dg.diffusion(Module(), **wires, batched=True)
+
+
+def gensbi_posterior() -> dg.Flow:
+    from flax import nnx
+    from gensbi.core import FlowMatchingMethod
+    from gensbi.recipes import ConditionalPipeline
+
+    class Module(nnx.Module):
+        def __init__(self) -> None:
+            self.std = nnx.Param(jnp.asarray(STD))
+
+        def __call__(self, t: Any, obs: Any, cond: Any, **ids: Any) -> Any:
+            return gaussian_velocity(cond[:, :2], self.std[...], obs, t.reshape(-1, 1, 1))
+
+    data: Any = iter(())
+    pipeline = ConditionalPipeline(Module(), data, data, 2, 3, method=FlowMatchingMethod())
+    graph, weights = nnx.split(pipeline.ema_model)
+    ids = {"obs_ids": pipeline.obs_ids, "cond_ids": pipeline.cond_ids}
+
+    def velocity(weights: Any, x: Any, t: Any, observed: Any) -> Any:
+        return nnx.merge(graph, weights)(t=t[None], obs=x[None], cond=observed[None], **ids)[0]
+
+    wires: dict[str, Any] = {"path": dg.paths.linear(), "prediction": "velocity"}
+    wires |= {"clock": dg.clocks.flow_time, "shape": (2, 1), "log_snr": RANGE}
+    return dg.diffusion(velocity, params=weights, condition=jnp.ones((3, 1)), **wires)
+
+
+def flaxdiff_edm() -> dg.Flow:
+    import flax.linen as nn
+
+    class Module(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, temb: Any, textcontext: Any) -> Any:
+            std = self.param("std", lambda key: jnp.asarray(STD))
+            return gaussian_edm(std, x, temb.reshape(-1, 1, 1, 1))
+
+    text = jnp.zeros((1, 4))
+    weights = Module().init(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), text[None])
+    wires: dict[str, Any] = {"path": dg.paths.variance_exploding(), "prediction": "data"}
+    wires |= {"clock": dg.clocks.edm_noise, "shape": SHAPE, "log_snr": (-8.0, 8.0)}
+    raw: Any = Module().apply
+    return dg.diffusion(dg.edm(raw), params=weights, condition=text, batched=True, **wires)
+
+
 TORCH = ("torch", "torchax")
 REBUILT = "rebuilt as a JAX function; path, clock, range stated"
 HANDED = "module and file of weights as they are; path, clock, range stated"
@@ -146,4 +219,9 @@ SUBJECTS = {
     "flax nnx, closed form": Subject(flax_nnx, "nothing"),
     "flax linen TrainState, closed form": Subject(flax_train_state, "apply_fn around its params"),
     "equinox, closed form": Subject(equinox_module, "nothing", ("equinox",)),
+    "a batch of labels in flax nnx, closed form": Subject(nnx_dit, "batched=True"),
+    "gensbi pipeline, closed form": Subject(
+        gensbi_posterior, "split and merged; path, clock stated", ("gensbi", "numpyro")
+    ),
+    "flaxdiff's EDM and text, closed form": Subject(flaxdiff_edm, "dg.edm around it, batched=True"),
 }
