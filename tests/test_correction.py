@@ -152,3 +152,36 @@ def test_a_fit_under_jit_is_refused(given):
     fit = jax.jit(lambda key: dg.fit_correction(given[0], key).residual)
     with pytest.raises(ValueError, match="outside jit and vmap: pass its result in"):
         fit(jax.random.key(0))
+
+
+def test_a_sample_measured_in_a_few_steps_is_the_same_sample(given):
+    flow, correction, _, _ = given
+    z = latents(flow, 1)[0]
+    plain = dg.sample(flow, z, divergence=None, steps=32)
+    few = dg.sample(flow, z, correction=correction, steps=32)
+    np.testing.assert_array_equal(few.x, plain.x)
+    found = dg.log_density(flow, plain.x, correction=correction)
+    for name in ("log_density", "solver_error", "total_error"):
+        want = found.value if name == "log_density" else getattr(found, name)
+        np.testing.assert_allclose(getattr(few, name), want, rtol=1e-9)
+    assert few.tracked is None
+    assert few.evaluations == plain.evaluations + STEPS + 1
+    assert few.tangents == 12 * (STEPS + 1)
+
+
+def test_a_guided_sample_keeps_what_was_tracked(given):
+    flow, correction, _, _ = given
+    options = {"guidance": dg.quantile(0.6), "steps": 32}
+    z = latents(flow, 1)[0]
+    long, few = (dg.sample(flow, z, **options, **more) for more in ({}, {"correction": correction}))
+    np.testing.assert_array_equal(few.x, long.x)
+    np.testing.assert_allclose(few.tracked, long.tracked, rtol=1e-12)
+    assert long.evaluations - few.evaluations == 32 - STEPS
+    assert abs(few.log_density - long.log_density) < few.total_error + long.total_error
+
+
+@pytest.mark.parametrize("options", [{"measure": False}, {"divergence": None}, {"tolerance": 0.1}])
+def test_a_sample_that_measures_nothing_takes_no_correction(given, options):
+    flow, correction, _, _ = given
+    with pytest.raises(ValueError, match="correction= is of measured log p: pass divergence="):
+        dg.sample(flow, latents(flow, 1)[0], correction=correction, **options)

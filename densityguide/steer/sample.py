@@ -10,9 +10,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide import solve as solving
-from densityguide.checks import random_key, require, state, verb
+from densityguide.checks import present, random_key, require, state, verb
+from densityguide.density import correction as corrections
 from densityguide.density import streams
 from densityguide.density.bits import nats
+from densityguide.density.correction import Correction
 from densityguide.density.error_bar import ErrorBar
 from densityguide.density.log_density import LogDensity, encode
 from densityguide.density.streams import Auto
@@ -44,8 +46,9 @@ class Sample(NamedTuple):
     ``Status.DISAGREES`` says so.
 
     Without a trace (the default above 256 dimensions) all of these are None; with ``measure=False``
-    only what was tracked is there. ``unmet`` is the integral of (requested - applied) excess:
-    positive if log p ended lower than was asked for. ``evaluations`` and ``tangents`` are the
+    only what was tracked is there. ``unmet`` is the integral of (requested - applied) excess,
+    what the cap kept from being applied on the way; a target's feedback may have made up for it
+    later. ``evaluations`` and ``tangents`` are the
     network's forward passes and the tangents pushed through them; ``status`` holds
     `densityguide.Status` bits. ``path`` is tracked log p of the state at each knot of a fixed grid
     [n + 1] (None if not tracked, or adaptive).
@@ -95,6 +98,7 @@ def sample(
     log_density_atol: ArrayLike | None = None,
     max_steps: int | None = None,
     adjoint: Adjoint = "reverse",
+    correction: Correction | None = None,
 ) -> Sample:
     """Decode one latent, with log p under the guidance's control.
 
@@ -119,6 +123,9 @@ def sample(
             `densityguide.solve.plan`; the encoding takes the same grid or tolerances. On a fixed
             grid the default solver is `Adams`, one evaluation a step: of order 4, of order 3 for
             guidance that takes a trace, and of order 2 where up to 256 dimensions are guided.
+        correction: of `densityguide.fit_correction`: ``log_density`` is measured by encoding x in
+            the few steps that it corrects. Samples of the plain flow then track nothing on the way,
+            which is cheaper; guided ones are of another kind, so fit it to some of them (``x=``).
 
     Raises:
         ValueError: guidance on a flow without the score, path, calibration or trace it needs;
@@ -126,6 +133,13 @@ def sample(
     """
     choices = Choices(steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint)
     asked = plan(flow, latent, guidance, noise, divergence, steering, key)
+    if correction is not None:
+        require(
+            measure and asked.traces.report is not None and tolerance is None,
+            "correction= is of measured log p: pass divergence=, no tolerance= or measure=False",
+        )
+        few = corrections.choices_of(correction, Choices(), None)
+        return _corrected(asked, flow, guidance, noise, choices, few, correction)
     if tolerance is None:
         return _sampled(asked, flow, guidance, noise, measure, choices)
     require(
@@ -158,6 +172,24 @@ def _sampled(
         # An SDE's grid serves the encoding, its solver does not.
         ode = choices if noise is None else choices._replace(solver=None)
         found = encode(flow, decoded.x, report, asked.key_measure, ode)
+    return measured(flow, decoded, found, guidance)
+
+
+def _corrected(
+    asked: _Asked,
+    flow: Flow,
+    guidance: Guidance | None,
+    noise: Noise | None,
+    choices: Choices,
+    few: Choices,
+    correction: Correction,
+) -> Sample:
+    """`_sampled` with log p from a ``few`` corrected steps."""
+    report = present(asked.traces.report)
+    if guidance is None and noise is None:
+        asked = asked._replace(traces=asked.traces._replace(report=None))
+    decoded = asked.run(flow, guidance, noise, choices)
+    found = encode(flow, decoded.x, report, asked.key_measure, few, correction)
     return measured(flow, decoded, found, guidance)
 
 
