@@ -35,8 +35,9 @@ Log p is that of the sample encoded again along the plain probability-flow ODE. 
 is kept is its root mean square distance to log p, both as the sampler tracked it and encoded again;
 the latter contains the error of the learned score as well. The published Ito form (Euler's method)
 takes twice as many steps as ours, which costs as many evaluations, with one tangent more in each to
-track log p. Traces are exact in two dimensions, and of two cycled probes beyond. Intervals are
-bootstrapped over latents. Not measured: whether people see a change of structure or of detail.
+track log p. Traces that report log p are exact in two dimensions, and of two cycled probes beyond;
+those that steer are exact in up to 256. Intervals are bootstrapped over latents. Not measured:
+whether people see a change of structure or of detail.
 """
 INDEPENDENT = "independent"
 METHODS = {
