@@ -1,5 +1,7 @@
 """A correction learned from long solves, against closed forms."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from oracles import latents, world
 
 import densityguide as dg
 from densityguide.density.correction import fitted
+from densityguide.verify.fit_correction import found_in
 
 STEPS = 8
 
@@ -64,31 +67,56 @@ def test_it_is_an_argument_and_passes_through_jit(given):
     eager = dg.log_density(flow, x[0], correction=correction).value
     np.testing.assert_allclose(corrected(flow, x, correction).value[0], eager, rtol=1e-9)
     before = corrected._cache_size()
-    other = jax.tree.map(lambda leaf: 1.01 * leaf, correction)
-    assert not np.allclose(corrected(flow, x, other).value[0], eager, rtol=1e-9)
+    shifted = correction.coefficients.at[0].add(0.25)
+    other = dataclasses.replace(correction, coefficients=shifted)
+    np.testing.assert_allclose(corrected(flow, x, other).value[0], eager - 0.25, rtol=1e-9)
     assert corrected._cache_size() == before
-    slope = jax.grad(lambda x: dg.log_density(flow, x, correction=correction).value)(x[0])
-    assert np.isfinite(slope).all()
+
+
+def test_what_is_taken_off_counts_as_a_constant(given):
+    flow, correction, x, _ = given
+    options = {"steps": STEPS, "solver": dg.Adams(3)}
+    want = jax.grad(lambda x: dg.log_density(flow, x, **options).value)(x[0])
+    one = lambda x: dg.log_density(flow, x, correction=correction)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(lambda x: one(x).value)(x[0]), want, rtol=1e-9)
+    np.testing.assert_array_equal(jax.grad(lambda x: one(x).solver_error)(x[0]), 0.0)
+
+
+def test_a_flow_cut_elsewhere_gets_no_correction(given):
+    flow, correction, x, _ = given
+    other = flow.replace(interval=(flow.interval[0], flow.interval[1] - 1.0))
+    for found in (dg.log_density, jax.jit(dg.log_density)):
+        assert found(other, x[0], correction=correction).status == dg.Status.COARSE
+        assert found(flow, x[0], correction=correction).status == 0
+
+
+def test_a_failed_solve_stays_a_failure(given):
+    flow, correction, x, _ = given
+    out = dg.log_density(flow, x[0] * jnp.nan, correction=correction)
+    assert np.isnan(out.value)
+    assert np.isnan(out.total_error)
+    assert out.status & dg.Status.NON_FINITE
 
 
 def test_probes_keep_their_own_error_bar(given):
-    flow, correction, x, _ = given
+    flow, correction, x, truth = given
+    x = x[jnp.argmin(jnp.abs(truth - correction.center[0]))]
     options = {"divergence": dg.orthogonal(3), "key": jax.random.key(3)}
-    before = dg.log_density(flow, x[0], steps=STEPS, solver=dg.Adams(3), **options)
-    after = dg.log_density(flow, x[0], correction=correction, **options)
+    before = dg.log_density(flow, x, steps=STEPS, solver=dg.Adams(3), **options)
+    after = dg.log_density(flow, x, correction=correction, **options)
     assert after.standard_error == before.standard_error > 0
     assert after.total_error > after.solver_error
-    exact = dg.log_density(flow, x[0], correction=correction).value
-    exact = exact - dg.log_density(flow, x[0], steps=STEPS, solver=dg.Adams(3)).value
+    exact = dg.log_density(flow, x, correction=correction).value
+    exact = exact - dg.log_density(flow, x, steps=STEPS, solver=dg.Adams(3)).value
     # The probes' noise is in log p itself, hardly in what is subtracted.
     assert abs(after.value - before.value - exact) < correction.residual < abs(exact)
 
 
-def test_the_fit_is_ridge_regression_judged_by_samples_left_out():
+def test_the_fit_is_ridge_regression_judged_by_samples_left_out(given):
     rng = np.random.default_rng(0)
     known = rng.normal(size=(20, 4)) * [1.0, 10.0, 0.1, 3.0] + [5.0, 0.0, 1.0, -2.0]
-    error = 2.0 + known @ [0.3, -0.02, 4.0, 0.0] + 0.05 * rng.normal(size=20)
-    found = fitted(8, 3, known, error)
+    error = 2.0 + known @ [0.3, -0.02, 4.0, 0.1] + 0.05 * rng.normal(size=20)
+    found = fitted(given[0], 8, 3, known, error, 0.3)
     design = np.column_stack([np.ones(20), (known - found.center) / found.scale])
     residuals = {}
     for penalty in (0.01, 0.1, 1.0, 10.0, 100.0):
@@ -101,29 +129,115 @@ def test_the_fit_is_ridge_regression_judged_by_samples_left_out():
         residuals[penalty] = np.sqrt(np.mean(np.square(left)))
     np.testing.assert_allclose(found.residual, min(residuals.values()), rtol=1e-9)
     np.testing.assert_allclose(found.width / found.residual, 2.131, rtol=1e-3)  # t of 15 degrees
-    predicted = jax.vmap(lambda row: found.error(row)[0])(jnp.asarray(known))
+    predicted, width, near = jax.vmap(found.error)(jnp.asarray(known))
     np.testing.assert_allclose(predicted, error, atol=0.2)
-    near = jax.vmap(lambda row: found.error(row)[2])(jnp.asarray(known))
+    hat = design @ np.linalg.solve(design.T @ design, design.T)
+    leverage = np.diag(hat)
+    expected = np.hypot(found.width * np.sqrt(1.0 + leverage), 0.3)
+    np.testing.assert_allclose(width, expected, rtol=1e-3)
     assert near.all()
-    assert not found.error(jnp.asarray(known[0] + 100.0))[2]
-    farthest = np.argmax([row @ found.inverse @ row for row in design])
-    beyond = found.center + 1.01 * (known[farthest] - found.center)
+    beyond = found.center + 1.01 * (known[leverage.argmax()] - found.center)
     assert not found.error(jnp.asarray(beyond))[2]
+    for feature in range(4):  # none of them is idle
+        blind = known.copy()
+        blind[:, feature] = 1.0
+        assert fitted(given[0], 8, 3, blind, error).residual > 1.5 * found.residual
+
+
+def test_a_feature_that_never_changes_says_nothing(given):
+    rng = np.random.default_rng(1)
+    known = rng.normal(size=(30, 4))
+    known[:, 2] = 7.0
+    found = fitted(given[0], 8, 3, known, known[:, 0])
+    moved = jnp.asarray(known[0]).at[2].add(1e-7)
+    np.testing.assert_allclose(found.error(moved)[0], known[0, 0], atol=1e-2)
+    assert found.error(moved)[2]
+
+
+def test_the_features_are_what_the_solve_knows(given):
+    flow, _, x, _ = given
+    keys = jax.random.split(jax.random.key(0), 2)
+    found = found_in(STEPS, 3, flow, x[:2], keys, dg.exact(), 2)
+    out = plain(flow, x[:2])
+    np.testing.assert_allclose(found.features[:, 0], out.value, rtol=1e-9)
+    np.testing.assert_allclose(found.features[:, 1], np.mean(out.latent**2, axis=1), rtol=1e-9)
+    assert (np.abs(found.features[:, 2:]) > 1e-6).all()
+    np.testing.assert_allclose(found.bar, out.solver_error, rtol=1e-9)
+    finer = found_in(4 * STEPS, 3, flow, x[:2], keys, dg.exact(), 2).features[:, 2:]
+    assert (np.abs(finer) < np.abs(found.features[:, 2:])).all()
+
+
+def test_the_bar_holds_what_the_long_solve_leaves_open():
+    """The error of a Gaussian is linear in the features: only the reference's own is left."""
+    flow = dg.worlds.mixture([1.0], [[0.3] * 4], [[0.05]], log_snr=(-8.0, 8.0))
+    correction = dg.fit_correction(flow, jax.random.key(0), count=24, reference=32)
+    x = 0.3 + 0.05 * jax.random.normal(jax.random.key(1), (24, 4))
+    out = corrected(flow, x, correction)
+    near = np.asarray(out.status) == 0
+    off = np.abs(out.value - jax.vmap(lambda x: closed(flow, x))(x))
+    assert near.sum() > 12
+    assert np.mean((off <= out.solver_error)[near]) >= 0.9
+    assert correction.floor > correction.width
+
+
+def test_a_coarse_reference_is_told(given):
+    with pytest.warns(UserWarning, match="8 steps are coarse for 24 of 24 samples"):
+        dg.fit_correction(given[0], jax.random.key(0), count=24, steps=2, reference=8)
+
+
+def test_a_long_solve_that_fails_teaches_nothing():
+    """A velocity that is nan between the knots of the short solve."""
+    holed = dg.cnf(
+        lambda x, t: jnp.where(jnp.abs(t - 0.22) < 0.004, jnp.nan, -x),
+        prior=dg.priors.normal((2,)),
+        interval=(0.0, 1.0),
+        shape=(2,),
+    )
+    x = jax.random.normal(jax.random.key(0), (24, 2))
+    with pytest.raises(ValueError, match="24 of 24 samples were not finite: take more steps"):
+        dg.fit_correction(holed, jax.random.key(0), steps=4, reference=256, x=x)
+
+
+def test_samples_that_are_not_finite_are_left_out(given):
+    flow, _, x, _ = given
+    holed = x[:26].at[0].set(jnp.nan)
+    with pytest.warns(UserWarning, match="1 of 26 samples were not finite and are left out"):
+        correction = dg.fit_correction(flow, jax.random.key(0), steps=STEPS, x=holed, reference=96)
+    assert correction.count == 25
+
+
+def test_probes_teach_as_much_as_exact_traces(given):
+    flow, correction, x, truth = given
+    two = dg.fit_correction(
+        flow,
+        jax.random.key(0),
+        steps=STEPS,
+        order=4,
+        count=40,
+        reference=96,
+        divergence=dg.orthogonal(2),
+    )
+    assert (two.order, two.count) == (4, 40)
+    out = corrected(flow, x, two)
+    near = np.asarray(out.status) == 0
+    off = np.abs(out.value - truth)[near]
+    assert np.mean(off <= out.total_error[near]) >= 0.85
+    assert np.sqrt(np.mean(off**2)) < 2.0 * correction.residual
 
 
 def test_samples_of_ones_own_can_be_learned_from(given):
     flow, correction, x, _ = given
-    one = dg.fit_correction(flow, jax.random.key(0), steps=STEPS, x=1.3 * x[:16], reference=32)
-    assert one.count == 16
+    one = dg.fit_correction(flow, jax.random.key(0), steps=STEPS, x=1.3 * x[:24], reference=32)
+    assert one.count == 24
     assert not np.allclose(one.center, correction.center, rtol=0.05)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 8}, "correction= fixes the solve, 8 steps of Adams.3.: drop"),
-        ({"solver": dg.Adams(3)}, "correction= fixes the solve"),
-        ({"tolerance": 0.1}, "correction= fixes the solve"),
+        ({"steps": 8}, "correction= fixes the solve, 8 steps of Adams.3.: drop steps=, or fit"),
+        ({"solver": dg.Adams(3), "tolerance": 0.1}, "drop solver=, tolerance=, or fit another"),
+        ({"grid": np.linspace(-10.0, 8.0, 9)}, "drop grid=, or fit another"),
         ({"correction": 0.3}, "must come from densityguide.fit_correction, got float"),
     ],
 )
@@ -136,11 +250,13 @@ def test_a_solve_of_another_kind_is_refused(given, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count": 8}, "count must be an integer of at least 16, got 8"),
+        ({"count": 8}, "count must be an integer of at least 24, got 8"),
+        ({"count": 30, "x": jnp.zeros((30, 12))}, "x= says what to learn from: drop count="),
+        ({"order": 9}, "order must be 1 to 6, got 9"),
         ({"steps": 1}, "steps must be an integer of at least 2"),
         ({"reference": 31}, "reference must be at least four times steps, got 31 and 8"),
-        ({"x": jnp.zeros((3, 12))}, r"x must be .n >= 16, 12., got .3, 12."),
-        ({"x": jnp.full((16, 12), jnp.nan), "reference": 32}, "16 of 16 samples were not finite"),
+        ({"x": jnp.zeros((3, 12))}, r"x must be .n >= 24, 12., got .3, 12."),
+        ({"x": jnp.full((24, 12), jnp.nan), "reference": 32}, "24 of 24 samples were not finite"),
     ],
 )
 def test_a_fit_of_too_little_is_refused(given, options, message):
@@ -148,10 +264,19 @@ def test_a_fit_of_too_little_is_refused(given, options, message):
         dg.fit_correction(given[0], jax.random.key(0), **options)
 
 
-def test_a_fit_under_jit_is_refused(given):
-    fit = jax.jit(lambda key: dg.fit_correction(given[0], key).residual)
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_fit_under_jit_is_refused(given, traced):
+    key = jax.random.key(0)
+    options = {"count": 24, "steps": 2, "reference": 8}
+    fit = jax.jit(lambda own: dg.fit_correction(given[0], own if traced else key, **options).width)
     with pytest.raises(ValueError, match="outside jit and vmap: pass its result in"):
-        fit(jax.random.key(0))
+        fit(key)
+
+
+def test_a_correction_of_another_shape_is_refused(given):
+    other = dg.worlds.mixture([1.0], [[0.0, 0.0]], [[1.0]])
+    with pytest.raises(ValueError, match=r"samples of shape .12,., the flow's are .2,."):
+        dg.log_density(other, jnp.zeros(2), correction=given[1])
 
 
 def test_a_sample_measured_in_a_few_steps_is_the_same_sample(given):

@@ -182,7 +182,7 @@ def test_a_network_of_flaxdiff():
 
 
 def test_a_dit_of_flax_nnx_is_told_times_from_noise_to_data():
-    names = {"dg": dg, "jax": jax, "jnp": jnp, "nnx": __import__("flax.nnx").nnx}
+    names = {"dg": dg, "jax": jax, "jnp": jnp}
     found = run("class DiT", key=jax.random.key(0), **names)
     flow, dit = found["flow"], found["dit"]
     x, log_snr = jax.random.normal(jax.random.key(1), (8, 8, 1)), jnp.asarray(0.7)

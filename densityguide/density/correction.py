@@ -11,7 +11,7 @@ others::
 with the residual's spread from leaving each sample out (in closed form, Golub, Heath and Wahba,
 Technometrics 1979) and a sample's leverage ``h`` (Hoaglin and Welsch, The American Statistician
 1978) for how far it lies from those of the fit. Where h is larger than for any of them, a sample is
-unlike them, and nothing is corrected.
+unlike them, and nothing is corrected. That test sees four numbers of a sample and no more.
 """
 
 from __future__ import annotations
@@ -27,35 +27,40 @@ from jax import Array
 from scipy.special import stdtrit
 
 from densityguide.checks import require
+from densityguide.flow.flow import Flow
 from densityguide.solve import Choices, Solved
 from densityguide.solve.adams import Adams
 
-__all__ = ["Correction", "choices_of", "features", "fitted"]
+__all__ = ["Corrected", "Correction", "choices_of", "corrected", "features", "fitted"]
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of squared coefficients, all features of unit spread
-SLACK = 1e-4  # of the largest leverage, so that rounding excludes no sample of the fit
-TINY = 1e-6  # of a feature's size: less spread than that is rounding
+TINY = 1e-4  # of a feature's size: less spread than that may be rounding, and says nothing
+SLACK = 1e-3  # of the largest leverage, so that rounding excludes no sample of the fit
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["center", "scale", "coefficients", "inverse", "reach", "residual", "width"],
-    meta_fields=["steps", "order", "count"],
-)
+FIXED = ["shape", "steps", "order", "count"]
+TRACED = ["interval", "center", "scale", "coefficients", "inverse", "reach"]
+TRACED += ["residual", "width", "floor"]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=TRACED, meta_fields=FIXED)
 @dataclass(frozen=True)
 class Correction:
-    """What `densityguide.log_density` adds to the log p of a solve by ``Adams(order)`` in
-    ``steps`` steps, as `densityguide.fit_correction` found it; a pytree of arrays.
+    """What `densityguide.log_density` takes off the log p of a solve by ``Adams(order)`` in
+    ``steps`` steps, as `densityguide.fit_correction` found it; a pytree of arrays. It belongs to
+    the weights, the condition and the ``interval`` [2] of the flow that it was fitted to.
 
     ``center``, ``scale`` [4] of the features; ``coefficients`` [5] in nats, the constant first;
     ``inverse`` [5, 5] for the leverage, ``reach`` the largest of the fit; ``residual``, the root
     mean square in nats of what was left of samples that the fit had not seen; ``width``, Student's
-    97.5 % quantile times that; ``count`` of the samples.
+    97.5 % quantile times that; ``floor``, what the long solves leave open; ``count`` of samples.
     """
 
+    shape: tuple[int, ...]
     steps: int
     order: int
     count: int
+    interval: Array
     center: Array
     scale: Array
     coefficients: Array
@@ -63,37 +68,45 @@ class Correction:
     reach: Array
     residual: Array
     width: Array
+    floor: Array
 
-    def error(self, known: Array) -> tuple[Array, Array, Array]:
+    def error(self, features: Array) -> tuple[Array, Array, Array]:
         """``(error, half-width, near)`` for features [4]: what the solve's log p is too high by,
         the half-width of its 95 % interval, and whether the sample is like those of the fit."""
-        row = jnp.concatenate([jnp.ones(1, known.dtype), (known - self.center) / self.scale])
-        leverage = row @ self.inverse @ row
-        return (
-            row @ self.coefficients,
-            self.width * jnp.sqrt(1.0 + leverage),
-            leverage <= self.reach,
-        )
+        row = jnp.concatenate([jnp.ones(1, features.dtype), (features - self.center) / self.scale])
+        # Sums, not products of matrices, which some devices take in fewer digits.
+        leverage = jnp.sum(row[:, None] * self.inverse * row)
+        width = jnp.hypot(self.width * jnp.sqrt(1.0 + leverage), self.floor)
+        return jnp.sum(row * self.coefficients), width, leverage <= self.reach
 
 
 class Corrected(NamedTuple):
-    """Log p, the bar of its solve, and whether the solve still counts as coarse."""
+    """Log p, the bar of its solve, and the bits of its status that tell a coarse solve."""
 
     value: Array
     solver_error: Array
     coarse: Array
 
 
-def choices_of(correction: Any, choices: Choices, tolerance: Any) -> Choices:
-    """The solve that a correction was fitted to; ValueError where another is asked for."""
+def choices_of(correction: Any, flow: Flow, choices: Choices, tolerance: Any) -> Choices:
+    """The solve that a correction was fitted to; ValueError for one of another shape, or where
+    another solve is asked for."""
     require(
         isinstance(correction, Correction),
         f"correction must come from densityguide.fit_correction, got {type(correction).__name__}",
     )
     require(
-        tolerance is None and choices == Choices(),
+        correction.shape == flow.shape,
+        f"correction was fitted to samples of shape {correction.shape}, the flow's are "
+        f"{flow.shape}: fit one to this flow",
+    )
+    asked = [name for name, value in choices._asdict().items() if value is not None]
+    others = [name for name in asked if name != "adjoint"]  # a fixed grid supports both
+    others += [] if tolerance is None else ["tolerance"]
+    require(
+        not others,
         f"correction= fixes the solve, {correction.steps} steps of Adams({correction.order}): drop "
-        "steps=, grid=, solver= and tolerances, or fit another",
+        f"{', '.join(f'{name}=' for name in others)}, or fit another",
     )
     return Choices(steps=correction.steps, solver=Adams(correction.order))
 
@@ -104,11 +117,16 @@ def features(value: Array, latent: Array, solved: Solved) -> Array:
     return jnp.stack([value, jnp.mean(latent**2), *solved.sums])
 
 
-def corrected(correction: Correction, known: Array, off: Array, coarse: Array) -> Corrected:
-    """Log p without its predicted error; as it was, ``coarse`` if it was, for a sample unlike those
-    of the fit."""
-    error, width, near = correction.error(known)
-    value = known[0]
+def corrected(
+    correction: Correction, flow: Flow, found: Array, off: Array, coarse: Array
+) -> Corrected:
+    """Log p less its predicted error, with the bar of what is left. A sample unlike those of the
+    fit, or of a flow cut elsewhere, keeps its value, bar and status. Derivatives are those of the
+    value that was found: what is taken off counts as a constant."""
+    error, width, near = jax.lax.stop_gradient(correction.error(found))
+    ends = jnp.stack([jnp.asarray(end, float) for end in flow.interval])
+    near = near & jnp.all(jnp.abs(ends - correction.interval) <= 1e-4 * (1.0 + jnp.abs(ends)))
+    value = found[0]
     return Corrected(
         jnp.where(near, value - error, value),
         jnp.where(near, width, off),
@@ -116,25 +134,31 @@ def corrected(correction: Correction, known: Array, off: Array, coarse: Array) -
     )
 
 
-def fitted(steps: int, order: int, known: np.ndarray, error: np.ndarray) -> Correction:
+def fitted(
+    flow: Flow, steps: int, order: int, found: np.ndarray, error: np.ndarray, floor: float = 0.0
+) -> Correction:
     """The correction from features [n, 4] and errors [n] in nats. The penalty is the one that
     leaves least of samples left out."""
-    count = len(known)
-    center = known.mean(axis=0)
-    scale = np.maximum(known.std(axis=0), TINY * (1.0 + np.abs(center)))
-    design = np.column_stack([np.ones(count), (known - center) / scale])
-    free = np.diag([0.0, *np.ones(known.shape[1])])
-    best: tuple[float, np.ndarray, np.ndarray, float] | None = None
+    count = len(found)
+    center = found.mean(axis=0)
+    scale = np.maximum(found.std(axis=0), TINY * (1.0 + np.abs(center)))
+    design = np.column_stack([np.ones(count), (found - center) / scale])
+    squares, free = design.T @ design, np.diag([0.0, *np.ones(found.shape[1])])
+    best: tuple[float, np.ndarray] | None = None
     for penalty in PENALTIES:
-        inverse = np.linalg.inv(design.T @ design + penalty * free)
-        smooth = inverse @ design.T
+        smooth = np.linalg.inv(squares + penalty * free) @ design.T
         hat = np.einsum("ij,ji->i", design, smooth)
         left = (error - design @ (smooth @ error)) / (1.0 - hat)
         residual = float(np.sqrt(np.mean(left**2)))
         if best is None or residual < best[0]:
-            best = residual, smooth @ error, inverse, float(hat.max())
+            best = residual, smooth @ error
     assert best is not None
-    residual, coefficients, inverse, reach = best
+    residual, coefficients = best
+    # A penalty would make samples look nearer than they are; a little keeps equal ones invertible.
+    inverse = np.linalg.inv(squares + 1e-3 * free)
+    reach = (1.0 + SLACK) * float(np.einsum("ij,jk,ik->i", design, inverse, design).max())
     width = residual * float(stdtrit(count - design.shape[1], 0.975))
-    numbers = (center, scale, coefficients, inverse, (1.0 + SLACK) * reach, residual, width)
-    return Correction(steps, order, count, *(jnp.asarray(a, float) for a in numbers))
+    numbers = (center, scale, coefficients, inverse, reach, residual, width, floor)
+    interval = jnp.stack([jnp.asarray(end, float) for end in flow.interval])
+    rest = (jnp.asarray(a, float) for a in numbers)
+    return Correction(flow.shape, steps, order, count, interval, *rest)

@@ -31,7 +31,8 @@ class LogDensity(NamedTuple):
 
     ``value`` in nats at noise level ``noise_level`` = sigma / alpha; ``standard_error`` of its
     trace estimate (0 when exact) with its ``degrees_of_freedom`` (inf when exact);
-    ``solver_error``, what the steps of the solve cost by its own estimate; ``total_error``, the
+    ``solver_error``, what the steps of the solve cost by its own estimate, or by what a correction
+    learned; ``total_error``, the
     half-width of a 95 % interval of both. ``latent`` is the encoded x_T.
     """
 
@@ -95,8 +96,8 @@ def log_density(
         steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint: of the solve, see
             `densityguide.solve.plan`.
         correction: of `densityguide.fit_correction` for this flow: the few steps that it was fitted
-            to, and log p without their predicted error, of which ``solver_error`` is then the
-            half-width of a 95 % interval.
+            to, and log p less their predicted error. ``solver_error`` is then the half-width of the
+            95 % interval of what is left. Derivatives are those of the few steps.
 
     Raises:
         ValueError: D above 256 without a trace, an estimator without a key, another shape, or
@@ -108,7 +109,7 @@ def log_density(
     trace = streams.required(flow, divergence, key, "log_density")
     choices = Choices(steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint)
     if correction is not None:
-        choices = corrections.choices_of(correction, choices, tolerance)
+        choices = corrections.choices_of(correction, flow, choices, tolerance)
         return encode(flow, x, trace, key, choices, correction)
     if tolerance is None:
         return encode(flow, x, trace, key, choices)
@@ -151,8 +152,8 @@ def encoded(
     off = solver_error(None if solved.error is None else solved.error.log_density)
     status = coarse(solved)
     if correction is not None:
-        known = corrections.features(value, solved.y.x, solved)
-        value, off, status = corrections.corrected(correction, known, off, status)
+        found = corrections.features(value, solved.y.x, solved)
+        value, off, status = corrections.corrected(correction, flow, found, off, status)
     bar = error_bar(trace, method, x.shape, solved, solved.y.log_density, off, failed)
     return LogDensity(
         value=jnp.where(failed, jnp.nan, value),

@@ -138,7 +138,7 @@ def sample(
             measure and asked.traces.report is not None and tolerance is None,
             "correction= is of measured log p: pass divergence=, no tolerance= or measure=False",
         )
-        few = corrections.choices_of(correction, Choices(), None)
+        few = corrections.choices_of(correction, flow, Choices(), None)
         return _corrected(asked, flow, guidance, noise, choices, few, correction)
     if tolerance is None:
         return _sampled(asked, flow, guidance, noise, measure, choices)

@@ -20,7 +20,7 @@ import numpy as np
 
 import densityguide as dg
 from densityguide.density.correction import Correction, fitted
-from densityguide.verify.fit_correction import known_after
+from densityguide.verify.fit_correction import Found, found_in, open_after
 from studies.benchmarks import report
 from studies.evidence import subjects
 
@@ -43,25 +43,30 @@ def measured(name: str) -> list[dict[str, Any]]:
     }
     keys = jax.random.split(jax.random.key(SEED + 1), 2 * count)
 
-    def at(steps: int, order: int) -> dict[str, np.ndarray]:
+    def at(steps: int, order: int) -> dict[str, Found]:
         return {
-            kind: known_after(steps, order, flow, x, keys, TRACE, BATCH)
+            kind: Found(
+                *map(np.asarray, found_in(steps, order, flow, x, keys[: len(x)], TRACE, BATCH))
+            )
             for kind, x in kinds.items()
         }
 
     truth = at(REFERENCE, 4)
     print(name, "reference done", flush=True)
+    floor = max(open_after(long) for long in truth.values())
     rows = []
     for steps in STEPS:
-        known = at(steps, ORDER)
-        error = {kind: known[kind][:, 0] - truth[kind][:, 0] for kind in kinds}
+        known = {kind: found.features for kind, found in at(steps, ORDER).items()}
+        error = {kind: known[kind][:, 0] - truth[kind].features[:, 0] for kind in kinds}
         fits = {
-            "own": fitted(steps, ORDER, known["own"][::2], error["own"][::2]),
+            "own": fitted(flow, steps, ORDER, known["own"][::2], error["own"][::2], floor),
             "own and held-out": fitted(
+                flow,
                 steps,
                 ORDER,
                 np.concatenate([known[kind][::2] for kind in kinds]),
                 np.concatenate([error[kind][::2] for kind in kinds]),
+                floor,
             ),
         }
         for fit, correction in fits.items():

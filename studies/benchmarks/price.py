@@ -27,10 +27,10 @@ TRACE = dg.orthogonal(2)
 HEADS = ["model", "what", "evaluations", "tangents", "time / plain sample", "quartiles"]
 
 
-def ways() -> dict[str, Any]:
+def ways(flow: dg.Flow) -> dict[str, Any]:
     """``name -> fn(flow, latent, key)``; the first is the plain sample."""
     rng = np.random.default_rng(0)
-    correction = fitted(FEW, 3, rng.normal(size=(20, 4)), rng.normal(size=20))
+    correction = fitted(flow, FEW, 3, rng.normal(size=(20, 4)), rng.normal(size=20))
     traced: dict[str, Any] = {"divergence": TRACE, "steps": STEPS}
     few, rise = {"correction": correction}, {"guidance": dg.quantile(0.6)}
     return {
@@ -57,7 +57,7 @@ def measured(name: str) -> list[list[Any]]:
     flow = dg.models.load(name)
     keys = jax.random.split(jax.random.key(0), BATCH)
     latents = jax.vmap(lambda key: dg.latent(flow, key))(keys)
-    known = ways()
+    known = ways(flow)
     programs = {way: compiled(fn, flow, latents, keys)[0] for way, fn in known.items()}
     seconds: dict[str, list[float]] = {way: [] for way in known}
     counts = {way: jax.block_until_ready(run(flow, latents, keys)) for way, run in programs.items()}

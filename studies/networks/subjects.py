@@ -147,7 +147,7 @@ def equinox_module() -> dg.Flow:
     return dg.diffusion(module, path=VP, prediction="noise", log_snr=RANGE, shape=SHAPE)
 
 
-def nnx_dit() -> dg.Flow:
+def nnx_labels() -> dg.Flow:
     from flax import nnx
 
     class Module(nnx.Module):
@@ -189,7 +189,7 @@ def gensbi_posterior() -> dg.Flow:
     return dg.diffusion(velocity, params=weights, condition=jnp.ones((3, 1)), **wires)
 
 
-def flaxdiff_edm() -> dg.Flow:
+def linen_edm() -> dg.Flow:
     import flax.linen as nn
 
     class Module(nn.Module):
@@ -219,9 +219,11 @@ SUBJECTS = {
     "flax nnx, closed form": Subject(flax_nnx, "nothing"),
     "flax linen TrainState, closed form": Subject(flax_train_state, "apply_fn around its params"),
     "equinox, closed form": Subject(equinox_module, "nothing", ("equinox",)),
-    "a batch of labels in flax nnx, closed form": Subject(nnx_dit, "batched=True"),
+    "a batch of labels in flax nnx, closed form": Subject(nnx_labels, "batched=True"),
     "gensbi pipeline, closed form": Subject(
         gensbi_posterior, "split and merged; path, clock stated", ("gensbi", "numpyro")
     ),
-    "flaxdiff's EDM and text, closed form": Subject(flaxdiff_edm, "dg.edm around it, batched=True"),
+    "a batch of c_noise and text in flax linen, closed form": Subject(
+        linen_edm, "dg.edm around it, batched=True"
+    ),
 }
