@@ -232,53 +232,6 @@ def test_samples_of_ones_own_can_be_learned_from(given):
     assert not np.allclose(one.center, correction.center, rtol=0.05)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"steps": 8}, "correction= fixes the solve, 8 steps of Adams.3.: drop steps=, or fit"),
-        ({"solver": dg.Adams(3), "tolerance": 0.1}, "drop solver=, tolerance=, or fit another"),
-        ({"grid": np.linspace(-10.0, 8.0, 9)}, "drop grid=, or fit another"),
-        ({"correction": 0.3}, "must come from densityguide.fit_correction, got float"),
-    ],
-)
-def test_a_solve_of_another_kind_is_refused(given, options, message):
-    flow, correction, x, _ = given
-    with pytest.raises(ValueError, match=message):
-        dg.log_density(flow, x[0], **{"correction": correction} | options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"count": 8}, "count must be an integer of at least 24, got 8"),
-        ({"count": 30, "x": jnp.zeros((30, 12))}, "x= says what to learn from: drop count="),
-        ({"order": 9}, "order must be 1 to 6, got 9"),
-        ({"steps": 1}, "steps must be an integer of at least 2"),
-        ({"reference": 31}, "reference must be at least four times steps, got 31 and 8"),
-        ({"x": jnp.zeros((3, 12))}, r"x must be .n >= 24, 12., got .3, 12."),
-        ({"x": jnp.full((24, 12), jnp.nan), "reference": 32}, "24 of 24 samples were not finite"),
-    ],
-)
-def test_a_fit_of_too_little_is_refused(given, options, message):
-    with pytest.raises(ValueError, match=message):
-        dg.fit_correction(given[0], jax.random.key(0), **options)
-
-
-@pytest.mark.parametrize("traced", [True, False])
-def test_a_fit_under_jit_is_refused(given, traced):
-    key = jax.random.key(0)
-    options = {"count": 24, "steps": 2, "reference": 8}
-    fit = jax.jit(lambda own: dg.fit_correction(given[0], own if traced else key, **options).width)
-    with pytest.raises(ValueError, match="outside jit and vmap: pass its result in"):
-        fit(key)
-
-
-def test_a_correction_of_another_shape_is_refused(given):
-    other = dg.worlds.mixture([1.0], [[0.0, 0.0]], [[1.0]])
-    with pytest.raises(ValueError, match=r"samples of shape .12,., the flow's are .2,."):
-        dg.log_density(other, jnp.zeros(2), correction=given[1])
-
-
 def test_a_sample_measured_in_a_few_steps_is_the_same_sample(given):
     flow, correction, _, _ = given
     z = latents(flow, 1)[0]
@@ -303,10 +256,3 @@ def test_a_guided_sample_keeps_what_was_tracked(given):
     np.testing.assert_allclose(few.tracked, long.tracked, rtol=1e-12)
     assert long.evaluations - few.evaluations == 32 - STEPS
     assert abs(few.log_density - long.log_density) < few.total_error + long.total_error
-
-
-@pytest.mark.parametrize("options", [{"measure": False}, {"divergence": None}, {"tolerance": 0.1}])
-def test_a_sample_that_measures_nothing_takes_no_correction(given, options):
-    flow, correction, _, _ = given
-    with pytest.raises(ValueError, match="correction= is of measured log p: pass divergence="):
-        dg.sample(flow, latents(flow, 1)[0], correction=correction, **options)

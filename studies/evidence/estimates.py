@@ -59,14 +59,14 @@ def measure(settings: Settings, model: str) -> Table:
     def drawn(flow: Any, key: Any, *, steps: int = settings.sde_steps) -> Any:
         key_latent, key_solve = jax.random.split(key)
         latent = sampling.latent(flow, key_latent)
-        return sample_sde(flow, latent, key_solve, steps=steps)
+        return sample_sde(flow, latent, key_solve, steps=steps, measure=False)
 
     streams = iter(jax.random.split(jax.random.key(settings.seed), 3 + 9 * settings.repeats))
     parts: list[Table] = []
 
     def add(source: str, estimate: str, repeat: int, names: np.ndarray, out: Any) -> None:
         n = len(names)
-        value = out.log_density if estimate == "reverse" else out.value
+        along = estimate == "reverse"  # what the SDE brings along, with no probe in it
         parts.append(
             {
                 "source": np.full(n, source),
@@ -74,8 +74,8 @@ def measure(settings: Settings, model: str) -> Table:
                 "estimate": np.full(n, estimate),
                 "repeat": np.full(n, float(repeat)),
                 "size": np.full(n, float(subject.flow.size)),
-                "value": value,
-                "standard_error": out.standard_error,
+                "value": out.tracked if along else out.value,
+                "standard_error": np.zeros(n) if along else out.standard_error,
                 "evaluations": np.asarray(out.evaluations, float),
                 "tangents": np.asarray(getattr(out, "tangents", np.zeros(n)), float),
             }

@@ -99,7 +99,9 @@ def _programs(subject: subjects.Subject, steps: int, settings: Settings) -> dict
         "forward bound": lambda f, z, k, x, goal: elbo(
             f, x, k, levels=settings.levels, replicates=settings.replicates
         ),
-        "reverse SDE": lambda f, z, k, x, goal: sample_sde(f, z, k, steps=settings.sde_steps),
+        "reverse SDE": lambda f, z, k, x, goal: sample_sde(
+            f, z, k, steps=settings.sde_steps, measure=False
+        ),
         "alignment": lambda f, z, k, x, goal: score_alignment(f, z, steps=steps),
         "alignment without score": lambda f, z, k, x, goal: score_alignment(
             f, z, use_score=False, key=k, **own

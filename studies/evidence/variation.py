@@ -82,6 +82,7 @@ def measure(settings: Settings, model: str) -> Table:
     subject, count, keys = subjects.load(model), settings.models[model], settings.keys
     trace = subject.trace
     steps = settings.steps
+    own: dict[str, Any] = {"divergence": trace, "measure": False}  # all are encoded alike below
 
     def encoded(flow: Any, x: Any, key: Any) -> Any:
         return log_density(flow, x, key=key, divergence=trace, steps=steps).value
@@ -90,15 +91,15 @@ def measure(settings: Settings, model: str) -> Table:
         return sampling.sample(flow, x, divergence=None, steps=steps)
 
     def reverse(flow: Any, x: Any, key: Any, goal: Any, band: Any) -> Any:
-        return sample_sde(flow, x, key, steps=steps)
+        return sample_sde(flow, x, key, steps=steps, measure=False)
 
     def ours(flow: Any, x: Any, key: Any, goal: Any, band: Any) -> Any:
-        options = {"divergence": trace, "key": key, "steps": steps // 2}
+        options = own | {"key": key, "steps": steps // 2}
         added = noise.band(*band)
         return sampling.sample(flow, x, guidance=guidance.target(goal), noise=added, **options)
 
     def published(flow: Any, x: Any, key: Any, goal: Any, band: Any) -> Any:
-        options = {"divergence": trace, "key": key, "steps": steps}
+        options = own | {"key": key, "steps": steps}
         added = noise.band(*band, form="ito_published")
         return sampling.sample(flow, x, guidance=guidance.target(goal), noise=added, **options)
 

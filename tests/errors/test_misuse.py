@@ -8,6 +8,7 @@ import ast
 import traceback
 from pathlib import Path
 
+import misuse_of_corrections
 import misuse_of_flows
 import misuse_of_networks
 import misuse_of_parts
@@ -22,6 +23,7 @@ import densityguide
 
 PACKAGE = Path(densityguide.__file__).parent
 TABLES = (
+    misuse_of_corrections,
     misuse_of_flows,
     misuse_of_networks,
     misuse_of_parts,

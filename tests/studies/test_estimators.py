@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from studies.evidence import estimators, tables
+from studies.evidence import estimates, estimators, tables
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 
@@ -99,3 +99,20 @@ def test_rows_of_a_model():
     # Data: yardstick and two estimates; samples: the reverse SDE's too; coarse: only that.
     assert len(rows["value"]) == 8 * ((1 + 4) + (1 + 1 + 4) + (1 + 1))
     assert len(estimators.read(settings, {"spiral2d": rows}).claims) == 5
+
+
+@pytest.mark.slow
+def test_the_reverse_sde_is_judged_by_what_it_brings_along():
+    """Not by the log p that encoding finds, which is the yardstick's own."""
+    settings = estimates.Settings(
+        models={"spiral2d": 8}, steps=16, sde_steps=16, levels=8, replicates=2, repeats=1
+    )
+    table = estimates.measure(settings, "spiral2d")
+    own = tables.where(table, source="samples", estimate="reverse")
+    yardstick = tables.where(table, source="samples", estimate="reference")
+    assert (own["evaluations"] == 16).all()
+    assert (own["tangents"] == 0).all()
+    assert (own["standard_error"] == 0).all()
+    assert (np.abs(own["value"] - yardstick["value"]) > 1e-3).all()
+    again = tables.from_csv(tables.to_csv(table))
+    assert again["value"].dtype.kind == "f"
