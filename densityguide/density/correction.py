@@ -37,7 +37,6 @@ PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of squared coefficients, all featur
 TINY = 1e-4  # of a feature's size: less spread than that may be rounding, and says nothing
 SLACK = 1e-3  # of the largest leverage, so that rounding excludes no sample of the fit
 
-
 FIXED = ["shape", "steps", "order", "count"]
 TRACED = ["interval", "center", "scale", "coefficients", "inverse", "reach"]
 TRACED += ["residual", "width", "floor"]
@@ -124,7 +123,7 @@ def corrected(
     fit, or of a flow cut elsewhere, keeps its value, bar and status. Derivatives are those of the
     value that was found: what is taken off counts as a constant."""
     error, width, near = jax.lax.stop_gradient(correction.error(found))
-    ends = jnp.stack([jnp.asarray(end, float) for end in flow.interval])
+    ends = _ends(flow)
     near = near & jnp.all(jnp.abs(ends - correction.interval) <= 1e-4 * (1.0 + jnp.abs(ends)))
     value = found[0]
     return Corrected(
@@ -159,6 +158,9 @@ def fitted(
     reach = (1.0 + SLACK) * float(np.einsum("ij,jk,ik->i", design, inverse, design).max())
     width = residual * float(stdtrit(count - design.shape[1], 0.975))
     numbers = (center, scale, coefficients, inverse, reach, residual, width, floor)
-    interval = jnp.stack([jnp.asarray(end, float) for end in flow.interval])
     rest = (jnp.asarray(a, float) for a in numbers)
-    return Correction(flow.shape, steps, order, count, interval, *rest)
+    return Correction(flow.shape, steps, order, count, _ends(flow), *rest)
+
+
+def _ends(flow: Flow) -> Array:
+    return jnp.stack([jnp.asarray(end, float) for end in flow.interval])

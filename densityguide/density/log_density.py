@@ -32,8 +32,8 @@ class LogDensity(NamedTuple):
     ``value`` in nats at noise level ``noise_level`` = sigma / alpha; ``standard_error`` of its
     trace estimate (0 when exact) with its ``degrees_of_freedom`` (inf when exact);
     ``solver_error``, what the steps of the solve cost by its own estimate, or by what a correction
-    learned; ``total_error``, the
-    half-width of a 95 % interval of both. ``latent`` is the encoded x_T.
+    learned; ``total_error``, the half-width of a 95 % interval of both. ``latent`` is the encoded
+    x_T.
     """
 
     value: Array

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide import solve as solving
-from densityguide.checks import present, random_key, require, state, verb
+from densityguide.checks import random_key, require, state, verb
 from densityguide.density import correction as corrections
 from densityguide.density import streams
 from densityguide.density.bits import nats
@@ -48,10 +48,9 @@ class Sample(NamedTuple):
     Without a trace (the default above 256 dimensions) all of these are None; with ``measure=False``
     only what was tracked is there. ``unmet`` is the integral of (requested - applied) excess,
     what the cap kept from being applied on the way; a target's feedback may have made up for it
-    later. ``evaluations`` and ``tangents`` are the
-    network's forward passes and the tangents pushed through them; ``status`` holds
-    `densityguide.Status` bits. ``path`` is tracked log p of the state at each knot of a fixed grid
-    [n + 1] (None if not tracked, or adaptive).
+    later. ``evaluations`` and ``tangents`` are the network's forward passes and the tangents pushed
+    through them; ``status`` holds `densityguide.Status` bits. ``path`` is tracked log p of the
+    state at each knot of a fixed grid [n + 1] (None if not tracked, or adaptive).
     """
 
     x: Array
@@ -138,10 +137,8 @@ def sample(
             measure and asked.traces.report is not None and tolerance is None,
             "correction= is of measured log p: pass divergence=, no tolerance= or measure=False",
         )
-        few = corrections.choices_of(correction, flow, Choices(), None)
-        return _corrected(asked, flow, guidance, noise, choices, few, correction)
     if tolerance is None:
-        return _sampled(asked, flow, guidance, noise, measure, choices)
+        return _sampled(asked, flow, guidance, noise, measure, choices, correction)
     require(
         measure and asked.traces.report is not None and noise is None,
         "tolerance= is of measured log p, without noise: pass divergence=, and no measure=False",
@@ -162,34 +159,21 @@ def _sampled(
     noise: Noise | None,
     measure: bool,
     choices: Choices,
+    correction: Correction | None = None,
 ) -> Sample:
+    report, plain = asked.traces.report if measure else None, guidance is None and noise is None
+    # An SDE's grid serves the encoding, its solver does not.
+    ode = choices if noise is None else choices._replace(solver=None)
+    if correction is not None:
+        ode = corrections.choices_of(correction, flow, Choices(), None)
+        if plain:  # nothing is tracked that will be measured
+            asked = asked._replace(traces=asked.traces._replace(report=None))
     decoded = asked.run(flow, guidance, noise, choices)
-    if guidance is None and noise is None:
+    if plain and correction is None:
         return of_flow(flow, decoded)
-    report = asked.traces.report if measure else None
     found = None
     if report is not None:
-        # An SDE's grid serves the encoding, its solver does not.
-        ode = choices if noise is None else choices._replace(solver=None)
-        found = encode(flow, decoded.x, report, asked.key_measure, ode)
-    return measured(flow, decoded, found, guidance)
-
-
-def _corrected(
-    asked: _Asked,
-    flow: Flow,
-    guidance: Guidance | None,
-    noise: Noise | None,
-    choices: Choices,
-    few: Choices,
-    correction: Correction,
-) -> Sample:
-    """`_sampled` with log p from a ``few`` corrected steps."""
-    report = present(asked.traces.report)
-    if guidance is None and noise is None:
-        asked = asked._replace(traces=asked.traces._replace(report=None))
-    decoded = asked.run(flow, guidance, noise, choices)
-    found = encode(flow, decoded.x, report, asked.key_measure, few, correction)
+        found = encode(flow, decoded.x, report, asked.key_measure, ode, correction)
     return measured(flow, decoded, found, guidance)
 
 

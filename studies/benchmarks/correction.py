@@ -29,8 +29,6 @@ MODELS = {"digits8": 48, "fashion28": 32, "tiles32": 24, "emoji32": 24}
 STEPS, ORDER, REFERENCE, SEED = (3, 7, 15), 3, 128, 11
 TRACE, BATCH = dg.orthogonal(2), 8
 
-Pairs = tuple[np.ndarray, np.ndarray]
-
 
 def measured(name: str) -> list[dict[str, Any]]:
     """A row for each number of steps, kind of sample, and what the correction was fitted to."""
