@@ -9,8 +9,9 @@ import pytest
 from oracles import latents, world
 
 import densityguide as dg
+from densityguide.density import correction as corrections
 from densityguide.density.correction import fitted
-from densityguide.verify.fit_correction import found_in
+from densityguide.verify.fit_correction import Found, found_in, open_after
 
 STEPS = 8
 
@@ -83,11 +84,26 @@ def test_what_is_taken_off_counts_as_a_constant(given):
 
 
 def test_a_flow_cut_elsewhere_gets_no_correction(given):
-    flow, correction, x, _ = given
-    other = flow.replace(interval=(flow.interval[0], flow.interval[1] - 1.0))
-    for found in (dg.log_density, jax.jit(dg.log_density)):
-        assert found(other, x[0], correction=correction).status == dg.Status.COARSE
-        assert found(flow, x[0], correction=correction).status == 0
+    flow, correction, _, _ = given
+    start, stop = flow.interval
+    typical, off, coarse = correction.center, jnp.asarray(3.0), jnp.asarray(128)
+    for interval, kept in (
+        ((start, stop), 0),
+        ((start, stop - 1.0), 128),
+        ((start - 1.0, stop), 128),
+    ):
+        other = flow.replace(interval=interval)
+        for read in (corrections.corrected, jax.jit(corrections.corrected)):
+            out = read(correction, other, typical, off, coarse)
+            assert out.coarse == kept
+            assert (out.value == typical[0]) == bool(kept)
+
+
+def test_what_long_solves_leave_open_is_their_bars_and_rounding():
+    features = np.asarray([[-1e6, 0.0, 0.0, 0.0]] * 101, np.float32)
+    long = Found(features, np.arange(101.0), np.zeros(101, bool))
+    rounding = 4.0 * 2.0**-23 * 1e6
+    np.testing.assert_allclose(open_after(long), 95.0 + rounding, rtol=1e-6)
 
 
 def test_a_failed_solve_stays_a_failure(given):
