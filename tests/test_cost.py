@@ -19,6 +19,7 @@ WORLD = dg.worlds.mixture([0.6, 0.4], [[-1.0, 0.0], [1.5, 0.5]], [[0.5], [0.3]])
         # Plans by a solve of its own.
         pytest.param({"guidance": dg.target(-2.0), "steps": 40}, marks=pytest.mark.slow),
         {"divergence": dg.orthogonal(3), "solver": diffrax.Tsit5(), "steps": 5},
+        {"guidance": dg.quantile(0.6), "tracking": None, "steps": 5},
         {"divergence": None, "grid": dg.grids.cosine(-10.0, 8.0, 7)},
         {"noise": dg.noise.constant(0.3), "steps": 6},
         {"noise": dg.noise.constant(0.3, form="ito"), "steps": 6},

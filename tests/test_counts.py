@@ -50,6 +50,11 @@ CASES = {
         2 * (N + 1),
         4 * (N + 1),
     ),
+    "quantile, measured alone": (
+        lambda f: dg.sample(f, X, guidance=dg.quantile(0.6), tracking=None, steps=N, **TWO),
+        2 * (N + 1),
+        2 * (N + 1),
+    ),
     "pinned, steered apart": (
         lambda f: dg.sample(
             f, X, guidance=dg.pinned(0.6), steering=dg.hutchinson(3), measure=False, steps=N, **TWO

@@ -23,6 +23,8 @@ REPORTS = {
     "exact": {"divergence": dg.exact()},
     "estimated": {"divergence": dg.hutchinson(3)},
     "unmeasured": {"divergence": dg.orthogonal(2), "measure": False},
+    "untracked": {"divergence": dg.exact(), "tracking": None},
+    "tracked apart": {"divergence": dg.exact(), "tracking": dg.orthogonal(2)},
 }
 
 
@@ -111,6 +113,25 @@ def test_declining_leaves_only_what_was_tracked(flow):
     assert jnp.isfinite(out.tracked)
     plain = dg.sample(flow, x, measure=False, steps=8)
     assert plain.log_density == plain.tracked
+
+
+@pytest.mark.parametrize(
+    "guidance", [dg.quantile(0.6), dg.target(-12.0)], ids=["quantile", "target"]
+)
+def test_tracking_nothing_leaves_what_was_measured(flow, guidance):
+    x = latents(flow, 1)[0]
+    both = dg.sample(flow, x, guidance=guidance, steps=24)
+    out = dg.sample(flow, x, guidance=guidance, tracking=None, steps=24)
+    assert out.tracked is None
+    assert out.tracked_error is None
+    assert out.path is None
+    np.testing.assert_allclose(out.log_density, both.log_density, rtol=1e-12)
+    np.testing.assert_allclose(out.total_error, both.total_error, rtol=1e-9)
+    alone = dg.sample(flow, x, guidance=guidance, divergence=None, tracking=dg.exact(), steps=24)
+    assert alone.log_density is None
+    np.testing.assert_allclose(alone.tracked, both.tracked, rtol=1e-12)
+    plain = dg.sample(flow, x, tracking=None, steps=24)
+    assert plain.log_density == dg.sample(flow, x, steps=24).log_density
 
 
 def test_a_failed_decoding_has_no_log_p(flow):

@@ -98,7 +98,7 @@ def sample_sde(
     require(flow.path is not None, "the reverse SDE needs a Gaussian path: use track_sde")
     check_joint(flow, "sample_sde")
     random_key(key, "sample_sde needs a key: pass jax.random.key(...)")
-    trace = streams.reporting(flow, tracking, key)
+    trace = streams.reporting(flow, tracking, key, "tracking")
     report = streams.reporting(flow, divergence, key) if measure else None
     calculus = "ito" if trace is None else "stratonovich"
     choices = Choices(steps, grid, solver)

@@ -17,11 +17,13 @@ __all__ = ["Auto", "drawer", "reporting", "required", "steering"]
 Auto = Literal["auto"]
 
 
-def reporting(flow: Flow, divergence: Trace | Auto | None, key: Any) -> Trace | None:
+def reporting(
+    flow: Flow, trace: Trace | Auto | None, key: Any, name: str = "divergence"
+) -> Trace | None:
     """The trace that reports log p: "auto" is exact up to D = 256 and none above."""
-    if divergence == "auto":
-        divergence = exact() if flow.is_small else None
-    return _checked(divergence, key, "divergence")
+    if trace == "auto":
+        trace = exact() if flow.is_small else None
+    return _checked(trace, key, name)
 
 
 def required(flow: Flow, divergence: Trace | Auto | None, key: Any, purpose: str) -> Trace:

@@ -46,11 +46,12 @@ class Sample(NamedTuple):
     ``Status.DISAGREES`` says so.
 
     Without a trace (the default above 256 dimensions) all of these are None; with ``measure=False``
-    only what was tracked is there. ``unmet`` is the integral of (requested - applied) excess,
-    what the cap kept from being applied on the way; a target's feedback may have made up for it
-    later. ``evaluations`` and ``tangents`` are the network's forward passes and the tangents pushed
-    through them; ``status`` holds `densityguide.Status` bits. ``path`` is tracked log p of the
-    state at each knot of a fixed grid [n + 1] (None if not tracked, or adaptive).
+    only what was tracked is there, and with ``tracking=None`` only what was measured. ``unmet`` is
+    the integral of (requested - applied) excess, what the cap kept from being applied on the way; a
+    target's feedback may have made up for it later. ``evaluations`` and ``tangents`` are the
+    network's forward passes and the tangents pushed through them; ``status`` holds
+    `densityguide.Status` bits. ``path`` is tracked log p of the state at each knot of a fixed grid
+    [n + 1] (None if not tracked, or adaptive).
     """
 
     x: Array
@@ -85,6 +86,7 @@ def sample(
     guidance: Guidance | None = None,
     noise: Noise | None = None,
     divergence: Trace | Auto | None = "auto",
+    tracking: Trace | Auto | None = "auto",
     steering: Trace | Auto = "auto",
     measure: bool = True,
     key: Array | None = None,
@@ -112,6 +114,9 @@ def sample(
         noise: e.g. ``noise.band(-3, 9, 0.3)``.
         divergence: the trace that reports log p; "auto" is exact up to D = 256, else none.
             The sample does not depend on it.
+        tracking: the trace of what is tracked while steering; "auto" is that of ``divergence``.
+            None tracks nothing, which is cheaper, and DISAGREES is then not looked for. The plain
+            flow has nothing to track beside its log p.
         steering: the trace of a guidance that needs one, or of Ito noise; "auto" is exact up to
             D = 256, and ``orthogonal(2)`` above. Others take none.
         measure: False leaves the encoding out: then only ``tracked`` is there.
@@ -131,16 +136,20 @@ def sample(
             a missing key; a latent of another shape; options that contradict each other.
     """
     choices = Choices(steps, grid, solver, rtol, atol, log_density_atol, max_steps, adjoint)
-    asked = plan(flow, latent, guidance, noise, divergence, steering, key)
+    asked = plan(flow, latent, guidance, noise, divergence, tracking, steering, key)
+    require(
+        measure or tracking is not None,
+        "measure=False and tracking=None leave no log p: keep one, or pass divergence=None",
+    )
     if correction is not None:
         require(
-            measure and asked.traces.report is not None and tolerance is None,
+            measure and asked.divergence is not None and tolerance is None,
             "correction= is of measured log p: pass divergence=, no tolerance= or measure=False",
         )
     if tolerance is None:
         return _sampled(asked, flow, guidance, noise, measure, choices, correction)
     require(
-        measure and asked.traces.report is not None and noise is None,
+        measure and asked.divergence is not None and noise is None,
         "tolerance= is of measured log p, without noise: pass divergence=, and no measure=False",
     )
     return solving.within(
@@ -161,7 +170,7 @@ def _sampled(
     choices: Choices,
     correction: Correction | None = None,
 ) -> Sample:
-    report, plain = asked.traces.report if measure else None, guidance is None and noise is None
+    report, plain = asked.divergence if measure else None, guidance is None and noise is None
     # An SDE's grid serves the encoding, its solver does not.
     ode = choices if noise is None else choices._replace(solver=None)
     if correction is not None:
@@ -187,6 +196,7 @@ class _Asked(NamedTuple):
     """A request that has passed its checks."""
 
     x: Array
+    divergence: Trace | None
     traces: Traces
     key_solve: Array | None
     key_measure: Array | None
@@ -211,6 +221,7 @@ def plan(
     guidance: Guidance | None,
     noise: Noise | None,
     divergence: Trace | Auto | None,
+    tracking: Trace | Auto | None,
     steering: Trace | Auto,
     key: Array | None,
 ) -> _Asked:
@@ -221,12 +232,15 @@ def plan(
         check_guidance(guidance, flow)
     if noise is not None:
         check_noise(flow, noise, key)
-    traces = Traces(
-        streams.reporting(flow, divergence, key),
-        streams.steering(flow, steering, key, purpose_of(guidance, noise)),
-    )
+    report = streams.reporting(flow, divergence, key)
+    tracked = report
+    if tracking != "auto":
+        tracked = streams.reporting(flow, tracking, key, "tracking")
+    if guidance is None and noise is None:
+        tracked = report
+    steer = streams.steering(flow, steering, key, purpose_of(guidance, noise))
     keys = (None, None) if key is None else jax.random.split(key)
-    return _Asked(x, traces, *keys)
+    return _Asked(x, report, Traces(tracked, steer), *keys)
 
 
 def of_flow(flow: Flow, decoded: Decoded) -> Sample:

@@ -33,6 +33,7 @@ def ways(flow: dg.Flow) -> dict[str, Any]:
     correction = fitted(flow, FEW, 3, rng.normal(size=(20, 4)), rng.normal(size=20))
     traced: dict[str, Any] = {"divergence": TRACE, "steps": STEPS}
     few, rise = {"correction": correction}, {"guidance": dg.quantile(0.6)}
+    aim, bare = {"guidance": dg.target(100.0)}, {"tracking": None}
     return {
         "sample": lambda f, z, k: dg.sample(f, z, divergence=None, steps=STEPS),
         "sample with log p": lambda f, z, k: dg.sample(f, z, key=k, **traced),
@@ -42,12 +43,16 @@ def ways(flow: dg.Flow) -> dict[str, Any]:
             f, z, key=k, divergence=TRACE, **few
         ),
         "quantile, measured": lambda f, z, k: dg.sample(f, z, key=k, **traced, **rise),
-        "quantile, corrected": lambda f, z, k: dg.sample(f, z, key=k, **traced, **rise, **few),
-        "target, measured": lambda f, z, k: dg.sample(
-            f, z, key=k, **traced, guidance=dg.target(100.0)
+        "quantile, nothing tracked": lambda f, z, k: dg.sample(
+            f, z, key=k, **traced, **rise, **bare
         ),
-        "target, corrected": lambda f, z, k: dg.sample(
-            f, z, key=k, **traced, guidance=dg.target(100.0), **few
+        "quantile, nothing tracked, corrected": lambda f, z, k: dg.sample(
+            f, z, key=k, **traced, **rise, **bare, **few
+        ),
+        "target, measured": lambda f, z, k: dg.sample(f, z, key=k, **traced, **aim),
+        "target, nothing tracked": lambda f, z, k: dg.sample(f, z, key=k, **traced, **aim, **bare),
+        "target, nothing tracked, corrected": lambda f, z, k: dg.sample(
+            f, z, key=k, **traced, **aim, **bare, **few
         ),
     }
 

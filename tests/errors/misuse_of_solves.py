@@ -133,6 +133,14 @@ MISUSES = {
         lambda: jax.jit(lambda x: dg.log_density(world(), x, tolerance=0.1))(x()),
         "jit, vmap and grad must know beforehand",
     ),
+    "neither": (
+        lambda: sampled(measure=False, tracking=None),
+        "measure=False and tracking=None leave no log p",
+    ),
+    "tracking-trace": (
+        lambda: sampled(tracking="exact"),
+        "tracking must be exact",
+    ),
     "tolerance-trace": (lambda: sampled(tolerance=0.1, divergence=None), "of measured log p"),
     "steps-for-traced": (
         lambda: jax.jit(lambda t: dg.steps_for(world(), key(), t))(jnp.ones(())),
