@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from densityguide.flow.torch_modules import reason
+from densityguide.checks import require
+from densityguide.flow.torch_modules import KEEPS, reason
 
-__all__ = ["Layout", "settle"]
+__all__ = ["Layout", "rounded", "settle"]
 
 
 class Layout(NamedTuple):
@@ -38,10 +39,16 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
     for layout in _candidates(known, shape):
         trial = dataclasses.replace(network, **layout._asdict())
         try:
-            jax.eval_shape(trial, params, x, t)
+            program = jax.make_jaxpr(trial)(params, x, t)
         except Exception as error:  # whatever a network raises when it is called wrongly
             first = error if first is None else first
             continue
+        if known.integer_times is None and rounded(program.jaxpr):
+            # It would be called at every time and give one value for all between two whole ones.
+            layout = layout._replace(integer_times=True)
+            trial = dataclasses.replace(network, **layout._asdict())
+            program = jax.make_jaxpr(trial)(params, x, t)
+        _check_again(trial, params, x, t, program)
         unsaid = [k for k, v in known._asdict().items() if v is None]
         if not layout.learned_variance:  # nothing to be told of most networks
             unsaid = [k for k in unsaid if k != "learned_variance"]
@@ -54,10 +61,57 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
             )
         return trial
     assert first is not None
+    where = "every layout tried" if None in known else "the layout given"
     raise ValueError(
-        f"the module of PyTorch failed on samples of shape {shape} in every layout tried: "
-        f"{reason(first)}"
+        f"the module of PyTorch failed on samples of shape {shape} in {where}: {reason(first)}"
     ) from first
+
+
+def _check_again(trial: Any, params: Any, x: Any, t: Any, first: Any) -> None:
+    """ValueError where a second call meets what the ``first``, as a program, left behind."""
+    try:
+        # Another function, or JAX would know what came out of the first call.
+        consts = jax.make_jaxpr(lambda *given: trial(*given))(params, x, t).consts
+        known = {id(value) for value in first.consts}
+        left = [c for c in consts if isinstance(c, jax.core.Tracer) and id(c) not in known]
+        require(not left, f"the module of PyTorch failed when called again: {KEEPS}")
+    except TypeError as error:
+        raise ValueError(f"the module of PyTorch failed when called again: {KEEPS}") from error
+
+
+def rounded(program: Any) -> bool:
+    """Whether whole numbers are made of the last argument of a program (its time), as by
+    ``t.long()`` before a table is read."""
+    return _rounds(program, [False] * (len(program.invars) - 1) + [True])[0]
+
+
+def _rounds(program: Any, known: list[bool]) -> tuple[bool, list[bool]]:
+    """Whether that happens, and which results depend on the time, given which arguments do."""
+    follows = {variable for variable, one in zip(program.invars, known, strict=True) if one}
+
+    def told(variable: Any) -> bool:
+        return not hasattr(variable, "val") and variable in follows
+
+    for step in program.eqns:
+        given = [told(variable) for variable in step.invars]
+        if not any(given):
+            continue
+        inner = step.params.get("jaxpr", step.params.get("call_jaxpr"))
+        inner = getattr(inner, "jaxpr", inner)
+        results = [True] * len(step.outvars)
+        if inner is not None and len(inner.invars) == len(given):
+            found, results = _rounds(inner, given)
+            if found:
+                return True, results
+        kinds = [variable.aval.dtype for variable in (*step.invars, *step.outvars)]
+        if step.primitive.name == "convert_element_type" and _whole(*kinds[:2]):
+            return True, results
+        follows |= {out for out, one in zip(step.outvars, results, strict=True) if one}
+    return False, [told(variable) for variable in program.outvars]
+
+
+def _whole(before: Any, after: Any) -> bool:
+    return jnp.issubdtype(before, jnp.floating) and jnp.issubdtype(after, jnp.integer)
 
 
 def _candidates(known: Layout, shape: tuple[int, ...]) -> list[Layout]:

@@ -96,6 +96,8 @@ class Network:
                 "return the prediction alone, e.g. the mean of (mean, log variance): "
                 f"{inner}: network(...)[0]"
             )
+        if not hasattr(out, "shape"):
+            return f"return the prediction alone, e.g. {inner}: network(...)['sample']"
         if self.name == "network" and out.shape == (*shape[:-1], 2 * shape[-1]):
             return (
                 "twice the channels, as of a network that learned a variance: pass "
@@ -144,6 +146,11 @@ def check_field(field: Callable[..., Any], params: Any, shape: tuple[int, ...], 
         raise ValueError(str(error)) from None
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "ndexer must have integer" in line:
+            raise ValueError(
+                f"{what} looks its time up in a table, by whole numbers: pass integer_times=True, "
+                "and it is called at both neighbours of the time"
+            ) from error
         raise ValueError(
             f"{what} failed on ONE sample of shape {shape} and a scalar time ({line}): "
             "check shape= and params=; batched= and channels_first= say what else a network takes"

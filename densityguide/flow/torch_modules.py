@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from densityguide.checks import require
 
-__all__ = ["engine", "packages", "reason", "unpack"]
+__all__ = ["KEEPS", "copied", "engine", "packages", "reason", "unpack"]
 
 # What an error of the trial call says, and what the module does to provoke it.
 STONES = (
@@ -30,6 +30,24 @@ STONES = (
         ("NumPy", "numpy"),
         "its forward leaves torch for NumPy: use torch operations",
     ),
+    (
+        ("aten::set_",),
+        "it has parametrized weights: take them off by "
+        "torch.nn.utils.parametrize.remove_parametrizations(layer, name)",
+    ),
+    (
+        ("does not require grad", "requires_grad", "Mixing torch APIs"),
+        "its forward differentiates (torch.autograd.grad), which JAX does not follow: hand over "
+        "the function inside, and differentiate it by jax.grad",
+    ),
+)
+DRAWS = (
+    "its forward draws random numbers (torch.randn_like, a dropout that stays on): the flow needs "
+    "a function; pass noise as a condition, or take it out"
+)
+KEEPS = (
+    "its forward keeps a tensor from one call to the next: make it anew in every call, or register "
+    "it as a buffer"
 )
 
 
@@ -51,7 +69,7 @@ def packages() -> Engine:
 
 
 def _mend(torch: Any, torchax: Any) -> None:
-    """Two functions that torchax does not run as torch does."""
+    """What torchax does not do as torch does: two functions, and constants among its tensors."""
     from torchax.ops import ops_registry
 
     env, known = torchax.default_env(), ops_registry.all_torch_functions[torch.as_tensor].func
@@ -63,6 +81,17 @@ def _mend(torch: Any, torchax: Any) -> None:
 
     env.override_op_definition(torch.as_tensor, as_tensor)
     env.override_op_definition(torch.promote_types, _promoted)
+    known_iso = env.t2j_iso
+
+    def t2j_iso(values: Any) -> Any:
+        def own(x: Any) -> Any:
+            if not torch.is_tensor(x) or isinstance(x, (torchax.tensor.Tensor, torchax.view.View)):
+                return x
+            return env.j2t_iso(jnp.asarray(x.detach().numpy()))
+
+        return known_iso(torch.utils._pytree.tree_map_only(torch.Tensor, own, values))
+
+    env.t2j_iso = t2j_iso
 
 
 def _promoted(one: Any, other: Any) -> Any:
@@ -90,8 +119,15 @@ class _Torch:
 
     def __call__(self, params: Any, *args: Any) -> Any:
         # By this device torchax knows tensors that the module makes for its own.
-        with engine().torch.device("meta"):
-            return self.function(params, args)
+        torch, env = engine().torch, engine().torchax.default_env()
+        before = env.prng_key
+        try:
+            with torch.device("jax:0"):
+                found = self.function(params, args)
+            require(env.prng_key is before, f"the module of PyTorch failed: {DRAWS}")
+        finally:
+            env.prng_key = before  # never a key of the program that was traced
+        return found
 
 
 def unpack(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
@@ -106,10 +142,21 @@ def unpack(module: Any, params: Any) -> tuple[Callable[..., Any], Any]:
         "the weights come with a module of PyTorch: leave params= out, or change them later by "
         "flow.replace(params=...)",
     )
-    module = copy.deepcopy(module).eval()
+    module = copied(module)
     _settle(module)
     weights, function = engine().torchax.extract_jax(module)
     return _Torch(function), weights
+
+
+def copied(module: Any) -> Any:
+    """A copy in evaluation mode; ValueError, one line, where torch cannot copy it."""
+    try:
+        return copy.deepcopy(module).eval()
+    except RuntimeError as error:
+        raise ValueError(
+            f"the module of PyTorch cannot be copied ({str(error).splitlines()[0][:120]}): where "
+            "it has torch.nn.utils.weight_norm, take that off by remove_weight_norm"
+        ) from error
 
 
 def _settle(module: Any) -> None:
@@ -133,6 +180,8 @@ def _settle_object(value: Any) -> None:
 
 def reason(error: Exception) -> str:
     """Why a trial call failed, where the cause is a known one; else the error's own first line."""
+    if str(error).startswith("the module of PyTorch failed: "):
+        return str(error).partition(": ")[2]
     words = f"{type(error).__name__}: {error}"
     for marks, advice in STONES:
         if any(mark in words for mark in marks):

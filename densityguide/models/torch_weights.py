@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 from densityguide.checks import require
-from densityguide.flow.torch_modules import engine
+from densityguide.flow.torch_modules import copied, engine
 
 __all__ = ["from_torch"]
 
-INSIDE = ("state_dict", "model_state_dict", "model", "ema")  # where checkpoints keep the weights
-PARALLEL = "module."  # the prefix of torch's DataParallel
+INSIDE = ("state_dict", "model_state_dict", "model", "ema")  # where checkpoints keep them
 
 
 def from_torch(module: Any, file: str | os.PathLike[str]) -> Any:
@@ -25,7 +23,8 @@ def from_torch(module: Any, file: str | os.PathLike[str]) -> Any:
         module: a ``torch.nn.Module`` of the right architecture.
         file: a state dict as safetensors or as ``torch.save`` writes it (``.pt``, ``.pth``), read
             with ``weights_only=True``; or a checkpoint that holds one as ``state_dict``, ``model``
-            or ``ema``. The prefix of DataParallel is dropped.
+            or ``ema``. A prefix of all names is dropped where the rest fits: DataParallel's,
+            torch.compile's, that of a module inside a LightningModule.
 
     Raises:
         FileNotFoundError: no such file.
@@ -37,8 +36,9 @@ def from_torch(module: Any, file: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of weights, found none at {path}: check the path")
     weights = _weights(torch, _read(torch, path), path)
-    module = copy.deepcopy(module).eval()
+    module = copied(module)
     own = module.state_dict()
+    weights = _fitting(weights, own.keys())
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     wrong = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
     require(
@@ -79,8 +79,19 @@ def _weights(torch: Any, found: Any, path: Path) -> dict[str, Any]:
     inside = [] if not isinstance(found, dict) else [found.get(name) for name in INSIDE]
     for value in (found, *inside):
         if fine(value):
-            return {str(name).removeprefix(PARALLEL): tensor for name, tensor in value.items()}
+            return {str(name): tensor for name, tensor in value.items()}
     keys = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
     raise ValueError(
         f"expected a state dict in {path}, it holds {keys}: save module.state_dict() to a file"
     )
+
+
+def _fitting(weights: dict[str, Any], names: Any) -> dict[str, Any]:
+    """The weights without what stands before all of their names, if they then have these names."""
+    rest = weights
+    while rest and set(rest) != set(names):
+        heads = {name.partition(".")[0] for name in rest}
+        if len(heads) > 1 or not all("." in name for name in rest):
+            return weights
+        rest = {name.partition(".")[2]: tensor for name, tensor in rest.items()}
+    return rest

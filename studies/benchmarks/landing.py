@@ -61,14 +61,15 @@ def foreign(name: str, count: int, probes: int) -> Callable[[], Subject]:
 
 SUBJECTS = {
     "spiral2d": shipped("spiral2d", 16),
-    "digits8": shipped("digits8", 16),
-    "digits8-flow": shipped("digits8-flow", 16),
-    "digits8-edm": shipped("digits8-edm", 16),
-    "photos16": shipped("photos16", 8, 8),
-    "emoji32": shipped("emoji32", 4, 4),
-    "tiles32": shipped("tiles32", 4, 4),
+    "digits8": shipped("digits8", 8),
+    "digits8-flow": shipped("digits8-flow", 8),
+    "digits8-edm": shipped("digits8-edm", 8),
+    "photos16": shipped("photos16", 4, 8),
+    "fashion28": shipped("fashion28", 4, 4),
+    "emoji32": shipped("emoji32", 2, 4),
+    "tiles32": shipped("tiles32", 2, 4),
     "mnist_cnn": foreign("mnist_cnn", 6, 8),
-    "mnist_unet": foreign("mnist_unet", 6, 8),
+    "mnist_unet": foreign("mnist_unet", 4, 8),
 }
 
 

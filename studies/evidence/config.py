@@ -15,7 +15,7 @@ __all__ = ["Asked", "Put", "check", "model_of"]
 
 FEWEST, MOST = 8, 10**6  # samples of a model
 LEAST = {"seed": 0, "steps": 2, "sde_steps": 4, "repeats": 2}  # of whole numbers; 1 of others
-SHARES = ("q", "quantiles", "values", "share")
+SHARES = ("q", "quantiles", "values", "share", "calibrated")
 
 
 class Put(NamedTuple):

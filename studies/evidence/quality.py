@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import jax
 import numpy as np
 
-from densityguide import plotting
-from densityguide.density.log_density import log_density
-from densityguide.steer import sample as sampling
 from studies.evidence import statistics, subjects, tables
-from studies.evidence.curves import Curve, between, curve
-from studies.evidence.judge import MEASURES, Judge
-from studies.evidence.samplers import METHODS, PLAIN, samplers
-from studies.evidence.statistics import Interval
+from studies.evidence.cells import Cells
+from studies.evidence.compared import LOG_P, READING, cells, figure, line, no_worse, space
+from studies.evidence.curves import between
+from studies.evidence.judge import MEASURES
+from studies.evidence.samplers import NAMES, PLAIN
 from studies.evidence.study import Claim, Question, Reading, Section, verdict
 from studies.evidence.tables import Table
 
@@ -49,17 +45,7 @@ averaged over 33 points of the range that both reached with all samples; for hal
 same, and a curve that ends before it is continued by its last value. Not measured: what people see
 in the pictures, and deep features of a network trained on other data.
 """
-HELDOUT = "held-out data"
-MARGIN = {"sliced": 0.25, "precision": 0.1, "recall": 0.1}  # the first relative to plain samples
-READING = {
-    "sliced": "In features for pictures, in the plane for points. Smaller is better; held-out data "
-    "show how far apart sets of this size are that come from one distribution.",
-    "kernel": "0 is expected of sets of one distribution.",
-    "precision": "The share of samples that lie within the training data's manifold.",
-    "recall": "The share of training data that lie within the samples' manifold.",
-    "nearest": "Median distance in pixels to the nearest training datum, in that of held-out data.",
-    "spread": "Standard deviation between samples, in nats.",
-}
+METHODS = ("prior", "density", "target", "high")
 
 
 @dataclass(frozen=True)
@@ -81,102 +67,34 @@ class Settings:
 
 def measure(settings: Settings, model: str) -> Table:
     """For each cell (method, dial) a row of all samples, draw 0, and one of each random half."""
-    subject = subjects.load(model)
-    heldout = subject.heldout(settings.models[model])
-    count = len(heldout)
-    trace = subject.trace
-    judge = Judge(subject, count, settings.draws, settings.seed)
-
-    def encoded(flow: Any, x: Any, key: Any) -> Any:
-        return log_density(flow, x, divergence=trace, key=key, steps=settings.steps).value
-
-    keys = jax.random.split(jax.random.key(settings.seed), (3, count))
-    latents = subject.each(sampling.latent, keys[0])
-    drawn_by = samplers(settings.steps, trace)
-
-    def cell(method: str, dial: float, asked: float) -> list[dict[str, Any]]:
-        column = np.full(count, asked, np.float32)
-        out = subject.each(drawn_by[method], latents, keys[1], column)
-        log_p = subject.each(encoded, out.x, keys[2])
-        shared = {
-            "method": method,
-            "dial": dial,
-            "evaluations": float(out.evaluations[0]),
-            "tangents": float(out.tangents[0]),
-            "unmet": float(np.nanmean(out.unmet)),
-        }
-        return [shared | row for row in judge.rows(subject.pictures(out.x), log_p)]
-
-    states = subject.states(heldout, settings.seed + 1)
-    nothing = {"method": HELDOUT, "dial": 0.0, "evaluations": 0.0, "tangents": 0.0, "unmet": 0.0}
-    log_p = subject.each(encoded, states, keys[2])
-    rows = [nothing | row for row in judge.rows(heldout, log_p)]
-    plain = cell(PLAIN, 1.0, 1.0)
+    subject, count = subjects.load(model), settings.models[model]
+    made = Cells(subject, count, settings.steps, settings.draws, settings.seed)
+    rows, plain = made.heldout(), made.of(PLAIN, 1.0, 1.0)
     mean, spread = plain[0]["log_density"], plain[0]["spread"]
     rows += plain
     dials = {"prior": settings.factors, "density": settings.q, "high": settings.switches}
     for method, values in dials.items():
         for value in values:
-            rows += cell(method, value, value)
+            rows += made.of(method, value, value)
     for offset in settings.targets:
-        rows += cell("target", offset, mean + offset * spread)
+        rows += made.of("target", offset, mean + offset * spread)
     return tables.from_rows(rows)
 
 
 # --- the quick half --------------------------------------------------------------------------
 
 
-def _space(table: Table) -> str:
-    return "features" if "sliced features" in table else "pixels"
-
-
-def _line(table: Table, method: str, column: str) -> Curve:
-    """A method's curve."""
-    return curve(table, (method,), column)
-
-
-def _drawn(table: Table, method: str, column: str) -> Curve:
-    """The curve as drawn, with the plain model (factor 1, q = 0.5), which comparisons leave out."""
-    return curve(table, (method, PLAIN) if method in ("prior", "density") else (method,), column)
-
-
 def _ratio(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return one / two
 
 
-def _quality(found: dict[str, Table]) -> Claim:
-    passed, worst = [], []
-    for model, table in found.items():
-        for name, margin in MARGIN.items():
-            column = f"{name} {_space(table)}"
-            gap = between(_line(table, "density", column), _line(table, "prior", column))
-            if name == "sliced":
-                scale = _line(table, PLAIN, column).values[0, 0]
-                gap = Interval(*(end / scale for end in gap))
-                loss = gap
-            else:
-                loss = Interval(-gap.value, -gap.high, -gap.low)
-            passed.append(bool(loss.high < margin))
-            unit = " of the plain model's" if name == "sliced" else ""
-            worst.append((loss.value / margin, f"{model}, {MEASURES[name]}, {gap.words}{unit}"))
-    return Claim(
-        "At the same log p, density guidance costs no more quality than prior guidance.",
-        f"{sum(passed)} of {len(passed)} differences, density less prior guidance, stay within the "
-        f"margin; the least favourable is {max(worst)[1]}",
-        "mean difference over the common range of log p, for every model: the interval lies below "
-        f"{MARGIN['sliced']:.0%} of the plain model's sliced Wasserstein distance, and above "
-        f"-{MARGIN['precision']} in precision and in recall",
-        verdict(passed),
-    )
-
-
 def _control(found: dict[str, Table], method: str) -> Claim:
     ratios = {
-        model: between(_line(table, method, "spread"), _line(table, "prior", "spread"), _ratio)
+        model: between(line(table, method, "spread"), line(table, "prior", "spread"), _ratio)
         for model, table in found.items()
     }
     listed = "; ".join(f"{model} {ratio.words}" for model, ratio in ratios.items())
-    name = METHODS[method].capitalize()
+    name = NAMES[method].capitalize()
     return Claim(
         f"{name} controls log p more tightly than prior guidance.",
         f"spread of achieved log p between samples, relative to prior guidance: {listed}",
@@ -189,16 +107,16 @@ def _highest(found: dict[str, Table]) -> list[Claim]:
     """How far high-density sampling reaches, and what it costs there."""
     gains, recalls, lines, costs = [], [], [], []
     for model, table in found.items():
-        space = _space(table)
-        others = [_line(table, name, "log_density").log_p[:, -1] for name in ("prior", "density")]
-        reached = _line(table, "high", "log_density").log_p[:, -1]
+        where = space(table)
+        others = [line(table, name, LOG_P).places[:, -1] for name in ("prior", "density")]
+        reached = line(table, "high", LOG_P).places[:, -1]
         further = reached - np.maximum(*others)
         gain = statistics.halves(further[0], further[1:])
         changes = []
         for name in ("precision", "recall"):
-            column = f"{name} {space}"
-            change = _line(table, "high", column).values[:, -1]
-            change = change - _line(table, PLAIN, column).values[:, 0]
+            column = f"{name} {where}"
+            change = line(table, "high", column).values[:, -1]
+            change = change - line(table, PLAIN, column).values[:, 0]
             changes.append(statistics.halves(change[0], change[1:]))
         gains.append(bool(gain.low > 0))
         recalls.append(bool(changes[1].high < 0))
@@ -222,66 +140,21 @@ def _highest(found: dict[str, Table]) -> list[Claim]:
     ]
 
 
-def _figure(found: dict[str, Table], column: str, label: str) -> Any:
-    panels: dict[str, dict[str, Any]] = {}
-    for model, table in found.items():
-        name = f"{column} {_space(table)}" if column in MEASURES else column
-        lines = {words: _drawn(table, method, name) for method, words in METHODS.items()}
-        panels[model] = {words: (line.log_p[0], line.intervals) for words, line in lines.items()}
-        panels[model][HELDOUT] = ([0.0], _line(table, HELDOUT, name).intervals)
-    return plotting.intervals(
-        panels,
-        xlabel="achieved mean log p (nats)",
-        ylabel=label,
-        columns=3,
-        flat=(HELDOUT,),
-    )
-
-
-def _rows(table: Table) -> list[list[Any]]:
-    """A row for each cell, by method and log p."""
-    space, rows = _space(table), []
-    for method in (HELDOUT, PLAIN, *METHODS):
-        part = tables.where(table, method=method, draw=0.0)
-        for index in np.argsort(part["log_density"]):
-            drawn = [part[name][index] for name in ("dial", "evaluations", "tangents", "failed")]
-            row: list[Any] = [METHODS.get(method, method)]
-            row += ["-"] * len(drawn) if method == HELDOUT else drawn
-            row += [part[name][index] for name in ("log_density", "spread", "nearest")]
-            row += [part[f"{name} {space}"][index] for name in MEASURES]
-            if space != "pixels":
-                row += [part[f"{name} pixels"][index] for name in ("sliced", "kernel")]
-            rows.append(row)
-    return rows
-
-
 def read(settings: Settings, found: dict[str, Table]) -> Reading:
     """Curves of every measure, the cells, and five claims."""
-    claims = [_quality(found), _control(found, "density"), _control(found, "target")]
-    claims += _highest(found)
+    same = "At the same log p, density guidance costs no more quality than prior guidance."
+    claims = [no_worse(found, "density", "prior", same)]
+    claims += [_control(found, "density"), _control(found, "target"), *_highest(found)]
     figures = {**MEASURES, "nearest": "distance to training data", "spread": "spread of log p"}
     sections = [
         Section(
             words[0].upper() + words[1:],
             READING.get(name, ""),
-            figure=_figure(found, name, words),
+            figure=figure(found, METHODS, name, words),
         )
         for name, words in figures.items()
     ]
-    heads = ("method", "dial", "evaluations", "tangents", "failed", "log p", "spread", "nearest")
-    for model, table in found.items():
-        told = table["accuracy"][0]
-        text = (
-            "Distances are in the plane."
-            if np.isnan(told)
-            else (
-                f"Distances are in features, and the last two in pixels. The classifier is right "
-                f"for {told:.0%} of the held-out pictures; chance is {1 / table['classes'][0]:.0%}."
-            )
-        )
-        both = ("sliced (pixels)", "kernel (pixels)") if _space(table) != "pixels" else ()
-        names = (*MEASURES.values(), *both)
-        sections.append(Section(model, text, (*heads, *names), _rows(table)))
+    sections += [cells(model, table, METHODS) for model, table in found.items()]
     return Reading(sections, claims)
 
 

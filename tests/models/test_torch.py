@@ -161,6 +161,52 @@ class Broken(Points):
         raise RuntimeError("a fault of its own")
 
 
+class Random(Points):
+    def forward(self, x, t):
+        return super().forward(x, t) + torch.randn_like(x)
+
+
+class Keeps(Points):
+    def __init__(self):
+        super().__init__()
+        self.known = {}
+
+    def forward(self, x, t):
+        return self.known.setdefault("x", x) + super().forward(x, t)
+
+
+class Differentiates(Points):
+    def forward(self, x, t):
+        x = x.requires_grad_(True)
+        return torch.autograd.grad(super().forward(x, t).sum(), x)[0]
+
+
+class Parametrized(Points):
+    def __init__(self):
+        super().__init__()
+        nn.utils.parametrizations.weight_norm(self.first)
+
+
+class Normed(Points):
+    def __init__(self):
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nn.utils.weight_norm(self.first)
+
+
+class Named(Points):
+    def forward(self, x, t):
+        return {"sample": super().forward(x, t)}
+
+
+class Whole(Table):
+    """Makes whole numbers of its times itself, so that nothing fails at others."""
+
+    def forward(self, x, t):
+        return super().forward(x, t.long())
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -168,6 +214,12 @@ class Broken(Points):
         (Decision, "makes a Python number or a decision of a tensor"),
         (Numpy, "leaves torch for NumPy"),
         (Broken, "a fault of its own"),
+        (Random, "draws random numbers"),
+        (Keeps, "keeps a tensor from one call to the next"),
+        (Differentiates, "torch.autograd.grad"),
+        (Parametrized, "take them off by torch.nn.utils.parametrize.remove_parametrizations"),
+        (Normed, "take that off by remove_weight_norm"),
+        (Named, r"got dict: return the prediction alone"),
     ],
 )
 def test_stumbling_stones_are_one_line(kind, words):
@@ -178,9 +230,36 @@ def test_stumbling_stones_are_one_line(kind, words):
         assert "\n" not in str(caught.value)
 
 
-def test_tensors_made_the_old_way_are_followed():
-    twice, once = (made(kind(), (4,)).score(jnp.ones(4), 0.0) for kind in (Legacy, Points))
+KEPT = [torch.ones(1), torch.full((1,), 2.0)]
+TWOS = {
+    "the old way": lambda: torch.Tensor([2.0]),
+    "of a list": lambda: torch.tensor([2.0] * 4),
+    "of an array": lambda: torch.tensor(np.full(4, 2.0, np.float32)),
+    "from numpy": lambda: torch.from_numpy(np.full(4, 2.0, np.float32)),
+    "of a kind": lambda: torch.FloatTensor([2.0]),
+    "kept elsewhere": lambda: KEPT[1],
+}
+
+
+@pytest.mark.parametrize("name", TWOS)
+def test_tensors_made_on_the_way_are_followed(name):
+    class Twice(Points):
+        def forward(self, x, t):
+            return super().forward(x, t) * TWOS[name]()
+
+    twice, once = (made(kind(), (4,)).score(jnp.ones(4), 0.0) for kind in (Twice, Points))
     np.testing.assert_allclose(twice, 2.0 * once, rtol=1e-4)
+
+
+def test_a_module_that_rounds_its_times_gets_a_line_between_them():
+    with pytest.warns(UserWarning, match="integer_times=True"):
+        flow = dg.diffusion(Whole(), shape=(4,), clock=dg.clocks.ddpm(), **VP)
+    table = made(Table(), (4,), clock=dg.clocks.ddpm())
+    x = jnp.linspace(-1.0, 1.0, 4)
+    for level in (-3.0, 0.3):
+        np.testing.assert_allclose(flow.score(x, level), table.score(x, level), rtol=1e-5)
+    said = made(Whole(), (4,), clock=dg.clocks.ddpm(), integer_times=False)
+    assert float(jnp.abs(said.score(x, 0.3) - table.score(x, 0.3)).max()) > 1e-4
 
 
 def test_without_torchax_the_extra_is_named(hide):
@@ -202,6 +281,10 @@ SAVED = {
     "state dict": lambda state: state,
     "checkpoint": lambda state: {"epoch": 3, "state_dict": state},
     "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "lightning": lambda state: {
+        "state_dict": {f"module.model.{name}": value for name, value in state.items()}
+    },
 }
 
 

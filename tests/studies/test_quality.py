@@ -5,7 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from studies.evidence import distances, features, judge, quality, statistics, tables
+from studies.evidence import (
+    compared,
+    distances,
+    equal,
+    features,
+    judge,
+    quality,
+    statistics,
+    tables,
+)
 from studies.evidence.curves import between, curve
 
 RNG = np.random.default_rng(0)
@@ -105,6 +114,7 @@ def rows(spread=1.0, sliced=0.0, lost=0.0, reached=0.0):
                     "accuracy": 0.7,
                     "classes": 4.0,
                 }
+                row["bytes"] = 500.0 - abs(log_p - 5.0)  # largest near the middle, not at it
                 row |= dict.fromkeys(("evaluations", "tangents", "unmet", "failed"), 0.0)
                 row["nearest"] = 1.0
                 for space in ("pixels", "features"):
@@ -148,3 +158,36 @@ def test_two_dimensions_from_end_to_end():
     assert len(table["draw"]) == 7 * 5
     assert np.isfinite(table["log_density"]).all()
     assert len(quality.read(settings, {"spiral2d": table}).claims) == 5
+
+
+def test_equal_detail_is_judged_on_either_side_of_the_plain_model():
+    """Sizes rise and fall along the dial: those of one side do not stand for the other's."""
+    table = rows()
+    side = curve(table, ("density", "plain"), "recall features", "bytes", side=1)
+    np.testing.assert_allclose(side.places[0], [480.0, 495.0])
+    less = curve(table, ("density", "plain"), "recall features", "bytes", side=-1)
+    np.testing.assert_allclose(less.places[0], [470.0, 495.0])
+    found = {"digits8": rows(sliced=1.0)}
+    claim = compared.no_worse_at_equal_detail(found, "density", "prior", 1, "toy")
+    assert claim.verdict == "holds with limits (2 of 3)"
+    claim = compared.no_worse({"digits8": table}, "density", "high", "toy")
+    assert claim.verdict == "not measured here"
+    assert "3 more have no log p in common" in claim.found
+
+
+@pytest.mark.slow
+def test_equal_detail_from_end_to_end():
+    """But for landing, whose tests are elsewhere and which is dear to compile."""
+    settings = equal.Settings(
+        {"digits8-class": 8}, steps=4, draws=4, landings=(), scales=(1.0, 3.0)
+    )
+    settings = dataclasses.replace(settings, factors=(0.9,), q=(0.6,), calibrated=(0.6,))
+    table = tables.from_csv(tables.to_csv(equal.measure(settings, "digits8-class")))
+    assert len(table["draw"]) == (2 + 3 + 2) * 5
+    assert np.isfinite(table["bytes"]).all()
+    assert np.isfinite(table["log_density"]).all()
+    told = tables.where(table, method="class", draw=0.0)
+    assert told["log_density"][0] != told["log_density"][1]
+    reading = equal.read(settings, {"digits8-class": table})
+    assert len(reading.claims) == 5
+    assert len(reading.sections[-1].rows) == 7
