@@ -22,6 +22,7 @@ FAMILIES = {
     "pinned": dg.pinned,
     "scale": dg.along.scale(),
     "direction": dg.along.direction(jnp.ones(12), -2.0, 2.0, scan=9),
+    "high density": dg.along.high_density(),
     "guided": dg.along.guided(lambda bits: dg.budget(bits_per_dim=bits), slope=8.0),
 }
 
@@ -126,6 +127,30 @@ def test_no_candidate_is_solved_twice(flow, trace):
     more = 0 if trace.is_exact else int(encoding.evaluations)
     assert int(out.evaluations) == int(out.iterations) * each + more
     assert int(out.iterations) > 1
+
+
+@pytest.mark.slow
+def test_without_a_root_the_parameter_is_held(flow):
+    """The sample does not follow a target that it does not reach."""
+    x, far = latents(flow, 1, seed=3)[0], dg.along.scale(0.9, 1.1)
+
+    def land(goal):
+        return dg.land(flow, x, goal, along=far, steps=24)
+
+    out, moved = jax.jvp(land, (jnp.asarray(500.0),), (jnp.ones(()),))
+    assert int(out.status) & int(dg.Status.NO_ROOT)
+    assert float(moved.parameter) == 0.0
+    np.testing.assert_array_equal(moved.x, 0.0)
+
+
+@pytest.mark.slow
+def test_a_target_is_met_as_nearly_as_its_rounding_allows():
+    """2e-4 bits/dim of two dimensions are less than the spacing of float32 at -10,000."""
+    with jax.enable_x64(False):
+        flow = dg.worlds.gaussian(np.zeros(2), np.eye(2))
+        out = dg.land(flow, jnp.asarray([0.3, -0.2], jnp.float32), -1e4, steps=16)
+    assert not int(out.status) & int(dg.Status.NO_ROOT)
+    assert abs(float(out.gap)) < 0.02
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import closed_form, world
+from oracles import closed_form, latents, world
 
 import densityguide as dg
 
@@ -41,6 +41,13 @@ def test_stratonovich_form_removes_the_leading_error(flow):
     coarse, fine = (errors(flow, run(flow, n, tracking=dg.exact())) for n in (32, 128))
     assert fine.std() < 0.1 * ito.std()
     assert np.log2(coarse.std() / fine.std()) / 2 > 0.8
+
+
+def test_what_is_tracked_without_a_trace_claims_no_error(flow):
+    out = dg.sample_sde(flow, latents(flow, 1)[0], jax.random.key(0), steps=8, measure=False)
+    assert np.isnan(out.tracked_error)
+    traced = {"tracking": dg.exact(), "steps": 8, "measure": False}
+    assert dg.sample_sde(flow, latents(flow, 1)[0], jax.random.key(0), **traced).tracked_error == 0
 
 
 def test_samples_have_the_data_distribution(flow):

@@ -44,6 +44,16 @@ def test_a_sample_to_a_tolerance_is_that_of_so_many_steps(given):
     assert abs(float(out.log_density - closed_form(flow, out.x[None])[0])) <= 0.9 * bar
 
 
+def test_a_bar_that_means_little_fits_no_tolerance(given):
+    flow, x = given
+    assert int(dg.log_density(flow, x, steps=8).status) & int(dg.Status.COARSE)
+    out = dg.log_density(flow, x, tolerance=1e4)
+    assert not int(out.status) & int(dg.Status.COARSE)
+    assert not np.isfinite(
+        errors_at(8, flow, jax.random.split(jax.random.key(0), 4), dg.exact())[0]
+    ).all()
+
+
 class Found(NamedTuple):
     steps: int
     error: float

@@ -135,6 +135,29 @@ def test_each_wiring_mistake_is_named(name, data):
     assert words in report.advice[0], str(report)
 
 
+def biased(amount, factor=1.0):
+    return wired(lambda p, x, t: factor * network(VP, "noise")(p, x, t) + amount)
+
+
+@pytest.mark.slow
+def test_a_bias_below_the_floor_of_errors_is_told():
+    """All samples drift to one side; every level is denoised within what is allowed."""
+    report = dg.verify(biased(0.08), jax.random.key(0))
+    checks = {check.name: check.passed for check in report.checks}
+    assert checks["denoising (own samples)"] is True, str(report)
+    assert checks["mean is kept"] is False
+    assert "drift to one side" in report.advice[0]
+    assert {check.name for check in report.checks if check.passed is False} == {"mean is kept"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", [biased(0.3), biased(0.0, 0.8)], ids=["bias", "scale"])
+def test_a_fault_that_is_no_wiring_is_not_given_the_name_of_one(flow):
+    report = dg.verify(flow, jax.random.key(0))
+    assert not report.passed
+    assert report.advice[0].startswith("no single change"), str(report)
+
+
 @pytest.mark.slow
 def test_without_data_the_model_is_held_against_its_own_samples():
     assert dg.verify(RIGHT["noise"], jax.random.key(0)).passed

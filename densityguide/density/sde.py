@@ -34,7 +34,8 @@ class SdeSample(NamedTuple):
     encoding it, with the error bar of `log_density`: ``standard_error`` of the trace with its
     ``degrees_of_freedom``, ``solver_error`` and ``total_error``; all None where nothing was
     measured. ``tracked`` is log p as integrated along the path: biased by O(step), and by the
-    score's error; ``tracked_error`` is the standard error of its trace (0 without one).
+    score's error, neither of which it knows; ``tracked_error`` is the standard error of its trace
+    alone, and nan where it was taken without one.
     """
 
     x: Array
@@ -264,7 +265,7 @@ def _tracked(
     )
     lost = failed(solved.status)
     tracked = jnp.mean(solved.y.log_density) + flow.log_volume()
-    spread, each = jnp.zeros_like(tracked), 0
+    spread, each = jnp.full_like(tracked, jnp.nan), 0
     if trace is not None:
         zero = jnp.zeros_like(tracked)
         bar = error_bar(trace, method, x.shape, solved, solved.y.log_density, zero, lost)

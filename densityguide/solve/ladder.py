@@ -51,7 +51,8 @@ def within(
     solve: Callable[[Choices], T],
     error: Callable[[T], Any],
 ) -> T:
-    """``solve(choices)`` at the first rung where every ``error`` is within ``tolerance`` nats.
+    """``solve(choices)`` at the first rung where every ``error`` is within ``tolerance`` nats, and
+    none is COARSE.
 
     ``T`` is a NamedTuple with a ``status``, which is INACCURATE if no rung was enough; ``given``
     is all that the solve takes.
@@ -72,7 +73,9 @@ def within(
     )
 
     def at(steps: int) -> tuple[T, float]:
-        out = solve(choices._replace(steps=steps))
+        out: Any = solve(choices._replace(steps=steps))
+        if np.any(np.asarray(out.status) & int(Status.COARSE)):
+            return out, np.inf  # a bar that means little fits nothing
         return out, float(np.max(np.asarray(error(out))))
 
     out, _, met = climb(at, float(np.asarray(tolerance)))

@@ -18,14 +18,15 @@ from jax import Array
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
 
-from densityguide.checks import concrete, count, number, require, scalar, state, verb
+from densityguide.checks import concrete, count, number, present, require, scalar, state, verb
 from densityguide.flow.flow import Flow
 from densityguide.steer import rules
-from densityguide.steer.guidance import Guidance
+from densityguide.steer.guidance import Guidance, Moment, Needs
 
-__all__ = ["Along", "Begin", "direction", "guided", "of", "scale"]
+__all__ = ["Along", "Begin", "direction", "guided", "high_density", "of", "scale"]
 
 EDGE = 4.0  # standard deviations: quantiles from 3e-5 to 1 - 3e-5
+RAMP = 0.5  # log-SNR within which the score comes to count twice
 
 
 class Begin(NamedTuple):
@@ -131,6 +132,36 @@ def _median(flow: Flow, target: Array) -> Begin:
     span = jnp.abs(flow.interval[1] - flow.interval[0])
     slope = 0.5 * (2.0 * flow.dimensions) ** 0.5 * span
     return Begin(jnp.zeros_like(target), jnp.broadcast_to(slope, target.shape).astype(target.dtype))
+
+
+def _doubled(switch: Array, moment: Moment) -> Array:
+    share = jax.nn.sigmoid((moment.t - switch) / RAMP)
+    return share * 0.5 * present(moment.flow.path).sigma(moment.t) ** 2 * moment.score_power
+
+
+def _from(switch: Array) -> Guidance:
+    cap = jnp.asarray(rules.DEFAULT_CAP)
+    return Guidance(switch, cap, _doubled, Needs(path=True), name="high density")
+
+
+def _halfway(flow: Flow, target: Array) -> Begin:
+    # sigma^2 |s|^2 is about D wherever there is noise.
+    begin, slope = -0.5 * (flow.interval[0] + flow.interval[1]), 0.5 * flow.dimensions
+    return Begin(*(jnp.broadcast_to(a, target.shape).astype(target.dtype) for a in (begin, slope)))
+
+
+@verb
+def high_density(low: ArrayLike = -12.0, high: ArrayLike = 12.0) -> Along:
+    """High-density sampling: the log-SNR from which the score counts twice, as in
+    `densityguide.high_density`, but coming to do so within about one unit of log-SNR, so that one
+    grid serves every switch. Log p rises as the switch falls, from that of the plain sample on.
+    Needs a Gaussian path.
+
+    Raises:
+        ValueError: ends that do not rise.
+    """
+    first, last = _ends(low, high, "the ends of high_density")
+    return Along((), -last, -first, guide=_from, chart=jnp.negative, begin=_halfway)
 
 
 @dataclass(frozen=True)

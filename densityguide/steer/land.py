@@ -66,7 +66,8 @@ def land(
     `densityguide.steer.search`). Along `along.scale` and `along.direction` the flow stays plain and
     log p comes with the decoding: one solve an iteration. Differentiable with respect to weights,
     latent and target by the implicit function theorem, ``da = (d target - dF) / F'(a)``: on fixed
-    grids in both modes; with tolerances in forward mode alone, and ``adjoint="forward"``.
+    grids in both modes; with tolerances in forward mode alone, and ``adjoint="forward"``. Where
+    there is no root, the parameter has no derivative and is held.
 
     Args:
         target: nats of the reported sample x / alpha.
@@ -74,7 +75,8 @@ def land(
             ``pinned``) or a family of `densityguide.along`; by default ``target``, and
             ``along.scale()`` for a flow without a score.
         noise: of the decoding; the key fixes its path.
-        tolerance: nats; by default 1e-7 in float64 and 2e-4 bits/dim in float32.
+        tolerance: nats; by default 1e-7 in float64 and 2e-4 bits/dim in float32, or eight times
+            the rounding of the target where that is more.
         iterations: at most, scanned places not counted.
         divergence: the trace of the encoding; "auto" is exact up to D = 256.
         steering: of a guidance that needs a trace; as of `sample`.
@@ -93,6 +95,8 @@ def land(
         known is None or bool(np.isfinite(known).all()), f"target must be finite nats, got {target}"
     )
     goal, near = scalar(target, "target").astype(x.dtype), tolerance_of(flow, x, tolerance)
+    if tolerance is None:  # nearer than rounding nothing comes
+        near = jnp.maximum(near, 8.0 * jnp.finfo(x.dtype).eps * jnp.abs(goal))
     if along is None:
         along = rules.target if flow.has_score else families.scale()
     family = families.of(along)

@@ -231,7 +231,8 @@ def _root(
 
         along = jax.jvp(partial(candidate, problem), (z,), (jnp.ones_like(z),))[1]
         across = jax.jvp(lambda p: candidate(p, z), (problem,), (tangents[0],))[1]
-        dz = -across[0] / along[0]
+        # Where the target was missed, nothing says how the place would move with it.
+        dz = jnp.where(jnp.abs(found.gap) <= tolerance, -across[0] / along[0], 0.0)
         moved = jax.tree.map(partial(_sum, dz), best, across[1], along[1])
         still = jax.tree.map(_no_tangent, (found, roots))
         return (z, best, found, roots), (dz, moved, *still)

@@ -28,6 +28,7 @@ ON_A_PATH: tuple[Find, ...] = (
     wiring.direction,
     wiring.pure_noise,
     wiring.noise_end,
+    wiring.centre,
     of_data.spread,
     of_data.order,
     of_data.classes,

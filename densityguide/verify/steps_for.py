@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
@@ -19,6 +20,7 @@ from densityguide.density.log_density import log_density
 from densityguide.density.streams import Auto
 from densityguide.density.trace import Trace
 from densityguide.flow.flow import Flow, require_flow
+from densityguide.solve import Status
 from densityguide.steer.sample import latent, sample
 
 __all__ = ["errors_at", "least_steps", "steps_for"]
@@ -36,7 +38,7 @@ def steps_for(
     last: int = 1024,
 ) -> int:
     """The fewest of 8, 16, 32, ... steps at which `log_density` of the flow's own samples has a
-    ``total_error`` of at most ``tolerance`` nats, for all of ``count`` samples.
+    ``total_error`` of at most ``tolerance`` nats, for all of ``count`` samples, and is not COARSE.
 
     The answer is a number for ``steps=``, which ``jit`` and ``vmap`` must know beforehand. Where
     ``last`` steps are not enough, a warning says so; the error is then mostly that of the probes.
@@ -79,13 +81,14 @@ def errors_at(
     steps: int, flow: Flow, keys: Array, trace: Trace, solver: Any = None
 ) -> tuple[Array, Array]:
     """``(total_error, solver_error)`` [n] of log p of the flow's own samples, drawn and encoded
-    again."""
+    again; a total that is COARSE is infinite."""
 
     def one(key: Array) -> tuple[Array, Array]:
         key_latent, key_trace = jax.random.split(key)
         start, options = latent(flow, key_latent), {"steps": steps, "solver": solver}
         x = sample(flow, start, divergence=None, **options).x
         out = log_density(flow, x, divergence=trace, key=key_trace, **options)
-        return out.total_error, out.solver_error
+        rough = out.status & int(Status.COARSE) != 0
+        return jnp.where(rough, jnp.inf, out.total_error), out.solver_error
 
     return jax.lax.map(one, keys, batch_size=8)

@@ -14,11 +14,12 @@ from densityguide.verify.denoising import errors, gain, within
 from densityguide.verify.result import Check
 from densityguide.verify.wirings import score
 
-__all__ = ["UNEXPLAINED", "clock", "denoising", "direction", "noise_end", "pure_noise"]
+__all__ = ["UNEXPLAINED", "centre", "clock", "denoising", "direction", "noise_end", "pure_noise"]
 
 UNEXPLAINED = "no single change of prediction, sign, clock, path or input scale explains it"
 SHIFTS = (-2.0, -1.0, 1.0, 2.0)  # of log-SNR
-FAR = 1e3  # samples beyond are of no wiring
+FAR, WIDE = 1e3, 10.0  # samples beyond, or with a wider spread, are of no wiring
+OFF = 0.25  # of the spread: what the mean of the denoised may be off
 DRIFT = 0.05  # of the noise: what the mean may be at the noise end
 
 
@@ -43,7 +44,8 @@ def _name_mistake(case: Case) -> str:
         basis = case.data
         if basis is None:
             basis = case.drawn_as(wiring, 16)
-            if not bool(jnp.all(jnp.abs(basis) < FAR)):  # nan as well
+            # nan as well. Where samples are huge even a network that says nothing denoises.
+            if not bool(jnp.all(jnp.abs(basis) < FAR) & (jnp.std(basis) < WIDE)):
                 continue
         found = case.judged(wiring, basis)
         # Of equivalent wirings, the first: rounding decides nothing.
@@ -139,6 +141,34 @@ def _turned(case: Case) -> float | None:
     drawn = case.drawn_as(wiring, 16)
     narrow = bool(jnp.all(jnp.abs(drawn) < FAR)) and float(jnp.std(drawn)) < 1.0
     return float(jnp.std(drawn)) if narrow and case.judged(wiring, drawn).passed else None
+
+
+def centre(case: Case) -> Check:
+    """What is denoised has the mean of what was noised, ``E[E[x0 | x_t]] = E[x0]``: a bias of the
+    network, far below the floor of its errors, moves all samples to one side."""
+    flow, name, expected = case.flow, "mean is kept", f"<= {OFF:g}"
+    if not case.usable or not case.denoising.passed:
+        return Check(name, None, "left out: denoising failed", "", "")
+    path, basis, spread = present(flow.path), case.basis, float(jnp.std(case.basis))
+    found = []
+    for level in within(flow, (-4.0, -2.0, 0.0)):
+        log_snr = jnp.asarray(level, basis.dtype)
+        alpha, sigma = path.alpha(log_snr), path.sigma(log_snr)
+        x = alpha * basis + sigma * case.noise
+        denoised = (x + sigma**2 * score(flow, case.wiring, x, log_snr)) / alpha
+        off = jnp.mean(denoised - basis, axis=tuple(range(1, basis.ndim))) / spread
+        doubt = 4.0 * float(jnp.std(off)) / len(off) ** 0.5
+        found.append((max(abs(float(jnp.mean(off))) - doubt, 0.0), level))
+    worst, level = max(found)
+    seen = f"{worst:.2g} std off at log-SNR {level:g}"
+    if worst <= OFF:
+        return Check(name, True, seen, expected, "")
+    hint = (
+        f"denoised samples are {worst:.2g} standard deviations beside the noised ones on average "
+        f"(log-SNR {level:g}), so that all samples drift to one side: look for a bias of the "
+        "network's output, weights of another run, or a normalisation that is left out"
+    )
+    return Check(name, False, seen, expected, hint)
 
 
 def noise_end(case: Case) -> Check:

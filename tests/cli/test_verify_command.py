@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from densityguide.app.commands import verify
+from densityguide.app.requests import Request
 from densityguide.models import pretrained
 from densityguide.verify import Check, Verification
 
 GOOD = Check("repeatable", True, "same twice", "same twice", "")
 BAD = Check("precision", False, "bfloat16", "float32 or better", "use float32")
 NONE = Check("score belongs to the flow", None, "no score", "ratio 1", "")
+NOTE = Check("smooth (no kinks)", None, "40%", "< 20%", "use Heun")
 
 
 @pytest.mark.parametrize(("checks", "status"), [((GOOD, NONE), 0), ((GOOD, BAD, NONE), 1)])
@@ -29,6 +31,28 @@ def test_status_and_table(run, monkeypatch, checks, status):
     report = json.loads(outcome.out)
     assert report["passed"] == (status == 0)
     assert [check["name"] for check in report["checks"]] == [check.name for check in checks]
+
+
+def test_notes_and_progress_are_shown(run, monkeypatch):
+    told = []
+
+    def found(flow, key, *, progress, count, **options):
+        told.append(count)
+        for done in (1, 2):
+            progress(done, 2)
+        return Verification((GOOD, NOTE))
+
+    monkeypatch.setattr(verify, "verify", found)
+    outcome = run("verify", "--model", "world:gaussian")
+    assert outcome.status == 0
+    assert "note" in outcome.out
+    assert "Note: use Heun" in outcome.out
+    run("verify", "--model", "fashion28")
+    assert told == [64, 32]
+    ticks = []
+    request = Request("world:gaussian", None, 0, None, condition=None)
+    verify.run(request, (), None, lambda total: lambda: ticks.append(total))
+    assert ticks == [2, 2]
 
 
 def test_data_reach_the_verb_on_the_models_scale(run, tmp_path, monkeypatch):

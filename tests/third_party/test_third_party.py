@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import densityguide as dg
+from densityguide.flow import predictions
 from densityguide.flow.build import from_path
 from studies.third_party.mnist_networks import NAMES, PerThousand, digits, load, sinusoid, weights
 
@@ -98,3 +99,20 @@ def test_a_subtle_mistake_is_told(spoil):
     wrong = from_path(dataclasses.replace(right, field=spoil(right), path=right.path))
     data = jnp.asarray(digits("mnist_cnn", 32))
     assert not dg.verify(wrong, jax.random.key(0), data=data).passed
+
+
+@pytest.mark.slow
+def test_a_right_wiring_passes_without_data_and_with():
+    flow, key = load("mnist_cnn"), jax.random.key(0)
+    for data in (None, jnp.asarray(digits("mnist_cnn", 32))):
+        report = dg.verify(flow, key, data=data, count=16)
+        assert report.passed, str(report)
+
+
+@pytest.mark.slow
+def test_a_wrong_prediction_is_named():
+    right = load("mnist_cnn")
+    field = dataclasses.replace(right.field, kind=predictions.V)
+    wrong = from_path(dataclasses.replace(right, field=field, path=right.path))
+    report = dg.verify(wrong, jax.random.key(0), data=jnp.asarray(digits("mnist_cnn", 32)))
+    assert "seems to predict noise, not v" in report.advice[0], str(report)

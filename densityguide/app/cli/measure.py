@@ -211,7 +211,10 @@ def verify(
     ] = None,
     array: Array = None,
     count: Annotated[
-        int | None, typer.Option(metavar="N", help="Samples of each check. [default: 64]")
+        int | None,
+        typer.Option(
+            metavar="N", help="Samples of each check. [default: 64; above 256 dimensions 32]"
+        ),
     ] = None,
     seed: Seed = 0,
     steps: Annotated[
@@ -226,8 +229,8 @@ def verify(
     from densityguide.app.requests import Request
 
     request = Request(model, count, seed, steps, condition=condition)
-    with bar("checking", first="checking"):
-        report = run(request, data or (), array)
+    with bar("checking") as progress:
+        report = run(request, data or (), array, progress)
     tell(as_json, show, report)
     return 0 if report["passed"] else 1
 

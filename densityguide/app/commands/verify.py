@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,21 @@ from densityguide.verify import verify
 
 __all__ = ["run", "show"]
 
-COUNT, STEPS = 64, 24
+COUNT, FEW, STEPS = 64, 32, 24  # fewer samples above 256 dimensions
 
 
-def run(request: Request, data: Sequence[Path], array: str | None) -> dict[str, Any]:
-    """The checks as a record; ValueError or FileNotFoundError, one line, for bad input."""
+def run(
+    request: Request,
+    data: Sequence[Path],
+    array: str | None,
+    begin: Callable[[int], Callable[[], None]] = lambda total: lambda: None,
+) -> dict[str, Any]:
+    """The checks as a record; ``begin(total)`` gives what is called after each of them. ValueError
+    or FileNotFoundError, one line, for bad input."""
     requests.check(request)
     loaded = source.load(request.model, request.condition)
-    count = COUNT if request.count is None else request.count
+    usual = COUNT if loaded.flow.is_small else FEW
+    count = usual if request.count is None else request.count
     steps = STEPS if request.steps is None else request.steps
     requests.check_range("--count", count, 8, 1_000_000)
     given = None
@@ -39,7 +46,14 @@ def run(request: Request, data: Sequence[Path], array: str | None) -> dict[str, 
     elif array is not None:
         raise ValueError("--array belongs to --data: give both, or neither")
     key = jax.random.key(request.seed)
-    found = verify(loaded.flow, key, data=given, count=count, steps=steps)
+    tick: Callable[[], None] | None = None
+
+    def told(done: int, total: int) -> None:
+        nonlocal tick
+        tick = begin(total) if tick is None else tick
+        tick()
+
+    found = verify(loaded.flow, key, data=given, count=count, steps=steps, progress=told)
     return summary.heading(loaded) | {
         "settings": {
             "count": count,
@@ -48,8 +62,9 @@ def run(request: Request, data: Sequence[Path], array: str | None) -> dict[str, 
             "data": [str(path) for path in data] or None,
         },
         "passed": found.passed,
-        "checks": [check._asdict() for check in found.checks],
+        "checks": [check._asdict() | {"verdict": check.verdict} for check in found.checks],
         "advice": list(found.advice),
+        "notes": list(found.notes),
     }
 
 
@@ -61,12 +76,14 @@ def show(console: Console, report: dict[str, Any]) -> None:
         f"{shown(report['model']['name'])}: {settings['count']} samples, seed {settings['seed']}, "
         f"{settings['steps']} steps, against {against}"
     )
-    marks = {True: Text("pass"), False: Text("FAIL", "bold red"), None: Text("-")}
     table = tables.new("check", "", "seen", "expected", words=("check", "", "seen", "expected"))
     for check in report["checks"]:
-        table.add_row(check["name"], marks[check["passed"]], check["seen"], check["expected"])
+        mark = Text(check["verdict"], "bold red" if check["passed"] is False else "")
+        table.add_row(check["name"], mark, check["seen"], check["expected"])
     console.print(table)
     for hint in report["advice"]:
         console.print(f"Likely mistake: {hint}", style="yellow")
+    for hint in report["notes"]:
+        console.print(f"Note: {hint}")
     if not report["passed"] and not report["advice"]:
         console.print("The wiring is suspect.", style="yellow")
