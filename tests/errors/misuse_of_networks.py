@@ -46,6 +46,10 @@ def edm(**more):
 
 
 MISUSES = {
+    "table": (
+        lambda: build(apply=lambda x, t: jnp.arange(10.0)[t] * x),
+        "looks its time up in a table, by whole numbers: pass integer_times=True",
+    ),
     # frameworks
     "class": (lambda: build(apply=Linen), "function or a module, got the class.*an instance of it"),
     "linen": (lambda: build(apply=Linen()), "linen module keeps no weights: pass params="),
