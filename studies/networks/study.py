@@ -1,4 +1,4 @@
-"""Measures the rows, keeps them in networks.json, and writes the table into README.md.
+"""Measures the rows, keeps them in networks.json, and writes the table into docs/networks.md.
 
 A row that is kept is not measured again; one whose packages are not installed is left as it is.
 """
@@ -23,6 +23,7 @@ from studies.networks.subjects import SUBJECTS, Subject
 __all__ = ["run"]
 
 HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "networks.md"
 QUANTILES, SEED, PLAIN = (0.3, 0.5, 0.7), 0, 1
 HEADS = [
     "network",
@@ -73,7 +74,7 @@ def run(
         kept[name] = measured(SUBJECTS[name], small)
         file.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
         tell(f"{name}: {kept[name]}")
-    page = out / "README.md"
+    page = PAGE if out.resolve() == HERE.resolve() else out / "networks.md"
     if not page.exists():
         page.write_text(HEADING.format(quantiles=", ".join(map(str, QUANTILES))), "utf-8")
     rows = [(name, kept[name]) for name in SUBJECTS if name in kept]

@@ -214,8 +214,12 @@ SUBJECTS = {
     "MNIST U-Net, in JAX": Subject(mnist_unet_jax, REBUILT),
     "MNIST CNN, in PyTorch": Subject(mnist_cnn_torch, HANDED, TORCH),
     "MNIST U-Net, in PyTorch": Subject(mnist_unet_torch, HANDED + "; whole times, found", TORCH),
-    "azula, Gaussian, VP": Subject(azula_gaussian_vp, "nothing", (*TORCH, "azula")),
-    "azula, Gaussian, rectified": Subject(azula_gaussian_rectified, "nothing", (*TORCH, "azula")),
+    "azula GaussianDenoiser, VP, closed form": Subject(
+        azula_gaussian_vp, "nothing", (*TORCH, "azula")
+    ),
+    "azula GaussianDenoiser, rectified, closed form": Subject(
+        azula_gaussian_rectified, "nothing", (*TORCH, "azula")
+    ),
     "flax nnx, closed form": Subject(flax_nnx, "nothing"),
     "flax linen TrainState, closed form": Subject(flax_train_state, "apply_fn around its params"),
     "equinox, closed form": Subject(equinox_module, "nothing", ("equinox",)),

@@ -16,7 +16,7 @@ def test_one_row_is_measured_kept_and_written(tmp_path, capsys):
     assert row["failed"] == []
     assert (row["rises"], row["latents"], row["unusable"]) == (2, 2, 0)
     assert row["apart"] < 2.0
-    assert f"| {name} | nothing |" in (tmp_path / "README.md").read_text()
+    assert f"| {name} | nothing |" in (tmp_path / "networks.md").read_text()
     capsys.readouterr()
     kept = dict.fromkeys(subjects.SUBJECTS, row)
     (tmp_path / "networks.json").write_text(json.dumps(kept))
@@ -28,4 +28,4 @@ def test_one_row_is_measured_kept_and_written(tmp_path, capsys):
 
 def test_what_the_user_writes_is_counted_without_imports():
     assert subjects.SUBJECTS["MNIST CNN, in JAX"].lines == 1
-    assert subjects.SUBJECTS["azula, Gaussian, VP"].lines == 3
+    assert subjects.SUBJECTS["azula GaussianDenoiser, VP, closed form"].lines == 3
