@@ -37,7 +37,7 @@ HEADS = [
 ]
 HEADING = """# Networks that others wrote
 
-```
+```sh
 python -m studies networks            # measures what is not in networks.json yet
 python -m studies networks NAME ...   # those rows, anew
 ```
