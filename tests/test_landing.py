@@ -141,6 +141,24 @@ def test_without_a_root_the_parameter_is_held(flow):
     assert int(out.status) & int(dg.Status.NO_ROOT)
     assert float(moved.parameter) == 0.0
     np.testing.assert_array_equal(moved.x, 0.0)
+    assert jax.grad(lambda goal: land(goal).log_density)(500.0) == 0.0
+
+
+@pytest.mark.slow
+def test_the_high_density_family_is_high_density_sampling(flow):
+    """Wholly on from below the range, wholly off above it; with the same switch nearly alike."""
+    x, guide = latents(flow, 1, seed=2)[0], dg.along.high_density().guide
+    how = {"measure": False, "steps": 48, "solver": dg.Adams(4)}
+    plain = dg.sample(flow, x, **how)
+    low, high = (dg.sample(flow, x, guidance=guide(jnp.asarray(at)), **how) for at in (-99.0, 99.0))
+    np.testing.assert_allclose(high.x, plain.x, atol=1e-6)
+    first = dg.high_density(flow, x, switch=-5.999, steps=(8, 96), measure=False)
+    np.testing.assert_allclose(low.x, first.x, atol=2e-2)
+    family = dg.along.high_density()
+    assert float(family.chart(family.start(flow, jnp.zeros(())))) == -1.0  # halfway of -6 .. 4
+    landed = dg.land(flow, x, plain.log_density + 4.0, along=family, steps=48)
+    again = dg.high_density(flow, x, switch=landed.parameter, steps=96)
+    assert abs(float(again.log_density - landed.log_density)) < 1.0  # of 4, by a softer switch
 
 
 @pytest.mark.slow

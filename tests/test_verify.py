@@ -8,6 +8,7 @@ from oracles import PATHS, pinned
 
 import densityguide as dg
 from densityguide.flow import clocks
+from densityguide.verify import wiring
 from densityguide.verify.case import Case
 
 VP, VE, LINEAR = (PATHS[name] for name in ("vp", "ve", "linear"))
@@ -148,6 +149,20 @@ def test_a_bias_below_the_floor_of_errors_is_told():
     assert checks["mean is kept"] is False
     assert "drift to one side" in report.advice[0]
     assert {check.name for check in report.checks if check.passed is False} == {"mean is kept"}
+
+
+def test_a_bias_is_seen_as_large_as_it_is():
+    """Noise off by b moves the denoised of data of spread s by ``sigma b / (alpha s)``."""
+    bias, spread = 0.08, 0.5
+    flow = wired(
+        lambda p, x, t: VP.sigma(t) * x / ((VP.alpha(t) * spread) ** 2 + VP.sigma(t) ** 2) + bias
+    )
+    keys = tuple(jax.random.split(jax.random.key(0), 5))
+    data = spread * jax.random.normal(keys[4], (512, 12))
+    check = wiring.centre(Case(flow, keys, data, None, 512, 8))
+    assert check.passed is False
+    assert check.seen.endswith("log-SNR -4")
+    assert float(check.seen.split()[0]) == pytest.approx(np.exp(2.0) * bias / spread, abs=0.12)
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from densityguide.checks import require
 from densityguide.flow.torch_modules import KEEPS, reason
+from densityguide.flow.whole_times import rounded
 
-__all__ = ["Layout", "rounded", "settle"]
+__all__ = ["Layout", "settle"]
 
 
 class Layout(NamedTuple):
@@ -77,41 +78,6 @@ def _check_again(trial: Any, params: Any, x: Any, t: Any, first: Any) -> None:
         require(not left, f"the module of PyTorch failed when called again: {KEEPS}")
     except TypeError as error:
         raise ValueError(f"the module of PyTorch failed when called again: {KEEPS}") from error
-
-
-def rounded(program: Any) -> bool:
-    """Whether whole numbers are made of the last argument of a program (its time), as by
-    ``t.long()`` before a table is read."""
-    return _rounds(program, [False] * (len(program.invars) - 1) + [True])[0]
-
-
-def _rounds(program: Any, known: list[bool]) -> tuple[bool, list[bool]]:
-    """Whether that happens, and which results depend on the time, given which arguments do."""
-    follows = {variable for variable, one in zip(program.invars, known, strict=True) if one}
-
-    def told(variable: Any) -> bool:
-        return not hasattr(variable, "val") and variable in follows
-
-    for step in program.eqns:
-        given = [told(variable) for variable in step.invars]
-        if not any(given):
-            continue
-        inner = step.params.get("jaxpr", step.params.get("call_jaxpr"))
-        inner = getattr(inner, "jaxpr", inner)
-        results = [True] * len(step.outvars)
-        if inner is not None and len(inner.invars) == len(given):
-            found, results = _rounds(inner, given)
-            if found:
-                return True, results
-        kinds = [variable.aval.dtype for variable in (*step.invars, *step.outvars)]
-        if step.primitive.name == "convert_element_type" and _whole(*kinds[:2]):
-            return True, results
-        follows |= {out for out, one in zip(step.outvars, results, strict=True) if one}
-    return False, [told(variable) for variable in program.outvars]
-
-
-def _whole(before: Any, after: Any) -> bool:
-    return jnp.issubdtype(before, jnp.floating) and jnp.issubdtype(after, jnp.integer)
 
 
 def _candidates(known: Layout, shape: tuple[int, ...]) -> list[Layout]:

@@ -18,15 +18,15 @@ from jax import Array
 from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
 
-from densityguide.checks import concrete, count, number, present, require, scalar, state, verb
+from densityguide.checks import concrete, count, number, require, scalar, state, verb
 from densityguide.flow.flow import Flow
 from densityguide.steer import rules
-from densityguide.steer.guidance import Guidance, Moment, Needs
+from densityguide.steer.doubling import doubled_from
+from densityguide.steer.guidance import Guidance
 
 __all__ = ["Along", "Begin", "direction", "guided", "high_density", "of", "scale"]
 
 EDGE = 4.0  # standard deviations: quantiles from 3e-5 to 1 - 3e-5
-RAMP = 0.5  # log-SNR within which the score comes to count twice
 
 
 class Begin(NamedTuple):
@@ -134,16 +134,6 @@ def _median(flow: Flow, target: Array) -> Begin:
     return Begin(jnp.zeros_like(target), jnp.broadcast_to(slope, target.shape).astype(target.dtype))
 
 
-def _doubled(switch: Array, moment: Moment) -> Array:
-    share = jax.nn.sigmoid((moment.t - switch) / RAMP)
-    return share * 0.5 * present(moment.flow.path).sigma(moment.t) ** 2 * moment.score_power
-
-
-def _from(switch: Array) -> Guidance:
-    cap = jnp.asarray(rules.DEFAULT_CAP)
-    return Guidance(switch, cap, _doubled, Needs(path=True), name="high density")
-
-
 def _halfway(flow: Flow, target: Array) -> Begin:
     # sigma^2 |s|^2 is about D wherever there is noise.
     begin, slope = -0.5 * (flow.interval[0] + flow.interval[1]), 0.5 * flow.dimensions
@@ -161,7 +151,7 @@ def high_density(low: ArrayLike = -12.0, high: ArrayLike = 12.0) -> Along:
         ValueError: ends that do not rise.
     """
     first, last = _ends(low, high, "the ends of high_density")
-    return Along((), -last, -first, guide=_from, chart=jnp.negative, begin=_halfway)
+    return Along((), -last, -first, guide=doubled_from, chart=jnp.negative, begin=_halfway)
 
 
 @dataclass(frozen=True)

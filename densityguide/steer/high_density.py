@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide import solve as solving
-from densityguide.checks import concrete, count, present, require, scalar, state, verb
+from densityguide.checks import concrete, count, require, scalar, state, verb
 from densityguide.density import streams
 from densityguide.density.error_bar import combined
 from densityguide.density.log_density import encode
@@ -19,22 +19,12 @@ from densityguide.density.trace import Trace
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.solve import Adjoint, Choices, Status
 from densityguide.steer.decode import Decoded, decode
+from densityguide.steer.doubling import doubled
 from densityguide.steer.field import Traces
-from densityguide.steer.guidance import Guidance, Moment, Needs
-from densityguide.steer.rules import DEFAULT_CAP
+from densityguide.steer.guidance import Guidance
 from densityguide.steer.sample import Sample, measured
 
 __all__ = ["check_inside", "high_density"]
-
-
-def _natural(_: Any, moment: Moment) -> Array:
-    return 0.5 * present(moment.flow.path).sigma(moment.t) ** 2 * moment.score_power
-
-
-def doubled() -> Guidance:
-    """The score counted twice: ``c = sigma^2 |s|^2 / 2``."""
-    cap = jnp.asarray(DEFAULT_CAP)
-    return Guidance((), cap, _natural, Needs(path=True), name="high density")
 
 
 @verb

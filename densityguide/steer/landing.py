@@ -232,7 +232,8 @@ def _root(
         along = jax.jvp(partial(candidate, problem), (z,), (jnp.ones_like(z),))[1]
         across = jax.jvp(lambda p: candidate(p, z), (problem,), (tangents[0],))[1]
         # Where the target was missed, nothing says how the place would move with it.
-        dz = jnp.where(jnp.abs(found.gap) <= tolerance, -across[0] / along[0], 0.0)
+        met = jnp.abs(found.gap) <= tolerance
+        dz = jnp.where(met, -across[0], 0.0) / jnp.where(met, along[0], 1.0)
         moved = jax.tree.map(partial(_sum, dz), best, across[1], along[1])
         still = jax.tree.map(_no_tangent, (found, roots))
         return (z, best, found, roots), (dz, moved, *still)

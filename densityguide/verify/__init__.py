@@ -14,7 +14,7 @@ from densityguide.flow import spaces, units
 from densityguide.flow.flow import Flow, require_flow
 from densityguide.verify import data as of_data
 from densityguide.verify import density, network, wiring
-from densityguide.verify.case import Case
+from densityguide.verify.case import Case, usual_count
 from densityguide.verify.result import Check, Verification
 
 __all__ = ["Check", "Verification", "verify"]
@@ -76,7 +76,7 @@ def verify(
     require_flow(flow, "verify")
     spaces.require_none(flow.space, "verify")
     random_key(key, "verify needs a key: pass jax.random.key(...)")
-    count = (64 if flow.is_small else 32) if count is None else count
+    count = usual_count(flow) if count is None else count
     told = None
     if data is not None:
         data = floating(data, "data", "apply the model's transform first")

@@ -15,9 +15,14 @@ from densityguide.steer.sample import sample
 from densityguide.verify.denoising import Denoising, judge, within
 from densityguide.verify.wirings import Wiring, decoded, wiring_of
 
-__all__ = ["LEVELS", "Case"]
+__all__ = ["LEVELS", "Case", "usual_count"]
 
 LEVELS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0)
+
+
+def usual_count(flow: Flow) -> int:
+    """Samples per check: 64 up to 256 dimensions and 32 above."""
+    return 64 if flow.is_small else 32
 
 
 @dataclass(frozen=True)

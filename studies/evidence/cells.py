@@ -11,7 +11,7 @@ from densityguide.density.log_density import log_density
 from densityguide.steer import sample as sampling
 from studies.evidence import measures
 from studies.evidence.judge import Judge
-from studies.evidence.samplers import samplers
+from studies.evidence.samplers import PLAIN, samplers
 from studies.evidence.subjects import Subject
 
 __all__ = ["HELDOUT", "Cells"]
@@ -60,6 +60,16 @@ class Cells:
             "unmet": float(np.nanmean(out.unmet)),
         }
         return self._rows(shared, self.subject.pictures(out.x), out.x)
+
+    def swept(self, dials: dict[str, tuple[float, ...]]) -> tuple[Rows, float, float]:
+        """Those of held-out data, of the plain model, and of samplers at every place of their
+        dials; with the plain mean of log p and its spread."""
+        plain = self.of(PLAIN, 1.0, 1.0)
+        rows = self.heldout() + plain
+        for method, values in dials.items():
+            for value in values:
+                rows += self.of(method, value, value)
+        return rows, plain[0]["log_density"], plain[0]["spread"]
 
     def _rows(self, shared: dict[str, Any], found: np.ndarray, states: np.ndarray) -> Rows:
         log_p = self.subject.each(self.encoded, states, self.keys[2])

@@ -19,7 +19,7 @@ from studies.evidence.compared import (
 )
 from studies.evidence.curves import between
 from studies.evidence.judge import MEASURES
-from studies.evidence.samplers import NAMES, PLAIN
+from studies.evidence.samplers import NAMES
 from studies.evidence.study import Claim, Question, Reading, Section, verdict
 from studies.evidence.tables import Table
 
@@ -62,13 +62,8 @@ def measure(settings: Settings, model: str) -> Table:
     """For each cell (method, dial) a row of all samples, draw 0, and one of each random half."""
     subject, count = subjects.load(model), settings.models[model]
     made = Cells(subject, count, settings.steps, settings.draws, settings.seed)
-    rows, plain = made.heldout(), made.of(PLAIN, 1.0, 1.0)
-    mean, spread = plain[0]["log_density"], plain[0]["spread"]
-    rows += plain
     dials = {"prior": settings.factors, "density": settings.q, "calibrated": settings.calibrated}
-    for method, values in dials.items():
-        for value in values:
-            rows += made.of(method, value, value)
+    rows, mean, spread = made.swept(dials)
     for offset in settings.landings:
         rows += made.of("landed", offset, mean + offset * spread)
     if subject.flow.classes is not None:

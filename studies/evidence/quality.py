@@ -69,13 +69,8 @@ def measure(settings: Settings, model: str) -> Table:
     """For each cell (method, dial) a row of all samples, draw 0, and one of each random half."""
     subject, count = subjects.load(model), settings.models[model]
     made = Cells(subject, count, settings.steps, settings.draws, settings.seed)
-    rows, plain = made.heldout(), made.of(PLAIN, 1.0, 1.0)
-    mean, spread = plain[0]["log_density"], plain[0]["spread"]
-    rows += plain
     dials = {"prior": settings.factors, "density": settings.q, "high": settings.switches}
-    for method, values in dials.items():
-        for value in values:
-            rows += made.of(method, value, value)
+    rows, mean, spread = made.swept(dials)
     for offset in settings.targets:
         rows += made.of("target", offset, mean + offset * spread)
     return tables.from_rows(rows)

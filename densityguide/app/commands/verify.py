@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from densityguide.app.commands import blocks, inputs, tables
 from densityguide.app.names import shown
 from densityguide.app.requests import Request
 from densityguide.verify import verify
+from densityguide.verify.case import usual_count
 
 __all__ = ["run", "show"]
 
-COUNT, FEW, STEPS = 64, 32, 24  # fewer samples above 256 dimensions
+STEPS = 24
 
 
 def run(
@@ -32,8 +34,7 @@ def run(
     or FileNotFoundError, one line, for bad input."""
     requests.check(request)
     loaded = source.load(request.model, request.condition)
-    usual = COUNT if loaded.flow.is_small else FEW
-    count = usual if request.count is None else request.count
+    count = usual_count(loaded.flow) if request.count is None else request.count
     steps = STEPS if request.steps is None else request.steps
     requests.check_range("--count", count, 8, 1_000_000)
     given = None
@@ -46,14 +47,9 @@ def run(
     elif array is not None:
         raise ValueError("--array belongs to --data: give both, or neither")
     key = jax.random.key(request.seed)
-    tick: Callable[[], None] | None = None
-
-    def told(done: int, total: int) -> None:
-        nonlocal tick
-        tick = begin(total) if tick is None else tick
-        tick()
-
-    found = verify(loaded.flow, key, data=given, count=count, steps=steps, progress=told)
+    ticks = functools.cache(begin)
+    options: dict[str, Any] = {"data": given, "count": count, "steps": steps}
+    found = verify(loaded.flow, key, **options, progress=lambda _, total: ticks(total)())
     return summary.heading(loaded) | {
         "settings": {
             "count": count,
