@@ -39,18 +39,18 @@ def one():
 @pytest.mark.slow
 def test_devices_agree_bit_for_bit(one):
     many = report_of(8)
-    assert many.keys() == one.keys()
     trained = many.pop("trained")
-    assert many == {key: value for key, value in one.items() if key != "trained"}
+    assert len(many) == 12
+    assert many == {key: one[key] for key in many}
     np.testing.assert_allclose(trained, one["trained"], rtol=1e-6)
 
 
 @pytest.mark.slow
 def test_equals_a_plain_loop(one):
-    """Within 1e-5, absolute and relative, in every field of the result."""
+    """In float64 within 1e-9 in every field of the result."""
     loops = {key: value for key, value in one.items() if "loop" in key}
     assert len(loops) == 4
-    assert all(loops.values()), loops
+    assert all(value < 1e-9 for value in loops.values()), loops
 
 
 def double(shared, x):

@@ -94,6 +94,7 @@ def test_resampling_is_by_two():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_a_fresh_network_keeps_magnitudes_all_the_way():
     module = EDM2(widths=(64, 128), attention=(False, True), blocks=2, head=32, classes=5)
     x = normal(16, 16, 4)

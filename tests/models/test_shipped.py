@@ -102,7 +102,7 @@ def test_landing_reaches_the_requested_log_p(shipped):
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
     count = COUNT[name] // 2
-    for goal in natural_range(name):
+    for goal in natural_range(name)[:: 1 if name == "digits8" else 2]:
         out = run(latents[:count], keys[:count], goal)
         again = encode(flow, trace, out.x, seed=11, steps=STEPS)
         off = np.abs(np.asarray(again.value) - goal)

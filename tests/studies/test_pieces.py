@@ -101,8 +101,8 @@ def made_detail(sign, seed=0):
     return {"source": source, "log_density": value, "standard_error": value * 0} | noisy
 
 
-@pytest.mark.slow
-def test_detail_is_judged_by_its_rows():
+def test_detail_is_judged_by_its_rows(monkeypatch):
+    monkeypatch.setattr(statistics, "DRAWS", 100)
     settings = detail.Settings({"a": 40})
     fits, opposes = made_detail(1.0), made_detail(-1.0)
     (claim,) = detail.read(settings, {"a": fits}).claims

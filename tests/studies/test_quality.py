@@ -188,6 +188,7 @@ def test_equal_detail_is_judged_on_either_side_of_the_plain_model():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unoptimised")
 def test_equal_detail_from_end_to_end():
     """But for landing, whose tests are elsewhere and which is dear to compile."""
     settings = equal.Settings(

@@ -127,10 +127,9 @@ def test_a_resumed_run_ends_with_the_same_bits_and_keeps_its_optimiser(tmp_path)
 @pytest.mark.slow
 def test_profiles_are_the_averages_that_a_run_of_their_decay_keeps(tmp_path):
     whole = train(MUON, tmp_path / "whole", progress=False)
-    for place, decay in enumerate(MUON.optimiser.profiles):
-        alone = dataclasses.replace(MUON.optimiser, ema=decay, profiles=())
-        alone = dataclasses.replace(MUON, optimiser=alone)
-        same(whole.profiles[place], train(alone, tmp_path / str(decay), progress=False).ema)
+    alone = dataclasses.replace(MUON.optimiser, ema=0.9, profiles=())
+    alone = dataclasses.replace(MUON, optimiser=alone)
+    same(whole.profiles[1], train(alone, tmp_path / "alone", progress=False).ema)
     model = tmp_path / "model"
     options = {"storage": "float32", "samples": 0, "calibration": 0}
     card = export(tmp_path / "whole", model, ema=0.9, **options)
