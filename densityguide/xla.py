@@ -34,8 +34,10 @@ def is_known(flag: str = FLAG) -> bool:
 
 
 def _holds(path: Path, flag: str) -> bool:
+    # As a whole string: an option that XLA no longer takes lives on inside others.
+    text = b"\0" + flag.encode() + b"\0"
     with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).find(flag.encode()) >= 0
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ).find(text) >= 0
 
 
 def _is_set() -> bool:
@@ -55,9 +57,9 @@ def warn_once() -> None:
     """RuntimeWarning at the first solve of a process on a CPU with the default left on."""
     if jax.default_backend() == "cpu" and not _is_set() and is_known():
         warnings.warn(
-            f"jaxlib {version.__version__} computes slowly, and now and then wrongly, on CPUs by "
-            "default: call densityguide.xla.prepare() before the first array is made, or set "
-            f"XLA_FLAGS=--{FLAG}= ",
+            f"jaxlib {version.__version__} computes slowly, and some of its versions wrongly, on "
+            "CPUs by default: call densityguide.xla.prepare() before the first array is made, or "
+            f"set XLA_FLAGS=--{FLAG}= ",
             RuntimeWarning,
             stacklevel=2,
         )

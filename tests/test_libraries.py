@@ -181,6 +181,65 @@ def test_a_network_of_flaxdiff():
         np.testing.assert_allclose(score, -noise[0] / sigma, atol=1e-4)
 
 
+def _wires_of_hackable(name):
+    """What the guide says of its schedules."""
+    path = dg.paths.variance_preserving()
+    return {
+        "CosineSchedule": (path, dg.clocks.cosine_time),
+        "RFSchedule": (dg.paths.linear(), dg.clocks.reversed_flow_time),
+        "LinearDiffusionSchedule": (path, dg.clocks.sde_time(path)),
+    }[name]
+
+
+KINDS = {"x0": "data", "epsilon": "noise", "score": "score", "velocity": "velocity", "v": "v"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["CosineSchedule", "RFSchedule", "LinearDiffusionSchedule"])
+def test_a_network_of_hackable_diffusion(name, kind):
+    """The guide's block, and what stands below it of other schedules and predictions."""
+    pytest.importorskip("hackable_diffusion", reason="needs Python 3.12, in its own environment")
+    from hackable_diffusion.lib import diffusion_network
+    from hackable_diffusion.lib.architecture import conditioning_encoder, mlp
+    from hackable_diffusion.lib.corruption import gaussian, schedules
+
+    encoder = conditioning_encoder.ConditioningEncoder(
+        time_embedder=conditioning_encoder.SinusoidalTimeEmbedder("silu", 8, 8),
+        conditioning_embedders={"label": conditioning_encoder.LabelEmbedder(2, 8)},
+        merge_embeddings_fn=conditioning_encoder.SumEmbeddings(),
+        conditioning_rules={"time": "concatenate", "label": "concatenate"},
+    )
+    backbone = mlp.ConditionalMLP((8,), (8,), "silu", False, 0.0, "concatenate")
+    network = diffusion_network.DiffusionNetwork(backbone, encoder, kind)
+    weights = network.initialize_variables((1, 2), {"label": (1,)}, jax.random.key(0))
+    label, told = jnp.asarray(1), {"label": jnp.asarray([1])}
+
+    def output(weights, x, time, label):
+        found = network.apply(
+            weights, time=time, xt=x, conditioning={"label": label}, is_training=False
+        )
+        return found[kind]
+
+    path, clock = _wires_of_hackable(name)
+    wires = {"path": path, "clock": clock, "prediction": KINDS[kind], "log_snr": (-8.0, 8.0)}
+    wires |= {"shape": (2,), "condition": label, "classes": 2, "batched": True}
+    if (name, kind) == ("RFSchedule", "v"):
+        with pytest.raises(ValueError, match="use 'velocity' on the linear path"):
+            dg.diffusion(output, params=weights, **wires)
+        return
+    flow = dg.diffusion(output, params=weights, **wires)
+    if (name, kind) == ("CosineSchedule", "velocity"):
+        names = {"network": network, "weights": weights, "label": label}
+        flow = run("hackable = ", dg=dg, **names)["hackable"]
+    process = gaussian.GaussianProcess(schedule=getattr(schedules, name)())
+    x = jax.random.normal(jax.random.key(1), (1, 2))
+    for time in (jnp.asarray([0.2]), jnp.asarray([0.7])):
+        theirs = network.apply(weights, time=time, xt=x, conditioning=told, is_training=False)
+        expected = process.convert_predictions(theirs, x, time)["score"][0]
+        log_snr = process.schedule.logsnr(time)[0]
+        np.testing.assert_allclose(flow.score(x[0], log_snr), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_dit_of_flax_nnx_is_told_times_from_noise_to_data():
     names = {"dg": dg, "jax": jax, "jnp": jnp}
     found = run("class DiT", key=jax.random.key(0), **names)

@@ -93,5 +93,17 @@ def test_as_installed_the_last_row_is_right():
     assert float(out) < 1e-5
 
 
-def test_an_option_that_nobody_knows_is_not_known():
-    assert not xla.is_known("xla_cpu_of_no_version")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "xla_cpu_of_no_version",
+        xla.FLAG,
+        "xla_cpu_use_fusion_emitters",  # some jaxlibs hold its name, and end at it
+        xla.FLAG.removesuffix("_type"),  # inside another name
+        "xla_force_host_platform_device_count",
+    ],
+)
+def test_what_is_known_is_what_the_installed_xla_takes(name):
+    value = {"xla_cpu_use_fusion_emitters": "=false", xla.FLAG: "="}.get(name, "=1")
+    status, _ = run("import jax; jax.numpy.ones(3)", f"--{name}{value}")
+    assert (status == 0) == xla.is_known(name)

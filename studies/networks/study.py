@@ -45,8 +45,17 @@ python -m studies networks NAME ...   # those rows, anew
 One row a network: what its user had to say, in how many lines after the imports; whether `verify`
 passes without data; for how many latents log p rises at each of the quantiles {quantiles}; and how
 far what guidance tracks at 0.5 lies from the log p of the encoded sample, beside what the probes
-leave open. The MNIST networks and their weights are those of `studies/third_party`. Rows called
-*closed form* have the exact network of Gaussian data inside a module: they are about the framework.
+leave open. The MNIST networks and their weights are those of `studies/third_party`. Networks of
+diffusers, azula, flaxdiff, gensbi and hackable-diffusion were trained for this table, minutes
+each, by their libraries' losses and schedules (`studies/networks/trained.py`): on 8x8 digits,
+gensbi's and hackable-diffusion's on a ring. Rows called *closed form* have the exact network of
+Gaussian data inside a module: they are about the framework. hackable-diffusion needs Python 3.12:
+its row was measured there, with JAX 0.12.
+
+What has no row is tried in the tests with random weights, of which `verify` has nothing to say:
+text to image by Stable Diffusion, XL, 3, Flux, PixArt and DiT, every stage and the whole loop
+against the pipeline of diffusers itself; azula's plugins against their own posterior means; EDM2
+against a network of PyTorch. NumPyro, BlackJAX and distrax are samplers and priors, not networks.
 
 <!-- networks -->
 <!-- /networks -->
@@ -84,9 +93,10 @@ def run(
 
 def measured(subject: Subject, small: bool) -> dict[str, Any]:
     """One row."""
+    given = () if subject.network is None else (subject.network(),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of layouts that were found
-        flow = subject.make()
+        flow = subject.make(*given)
     key = jax.random.key(SEED)
     checks = dg.verify(flow, key, count=32 if small else None)
     count, steps = (2, 16) if small else (4, 24)

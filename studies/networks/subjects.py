@@ -10,12 +10,14 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 import densityguide as dg
+from studies.networks import trained
 from studies.third_party import mnist_networks
 
 HERE = mnist_networks.HERE
@@ -24,11 +26,13 @@ RANGE, SHAPE, STD = (-10.0, 8.0), (4, 4, 1), 0.5
 
 
 class Subject(NamedTuple):
-    """How to make the flow, what that took, and the packages beside this one."""
+    """How to make the flow, what that took, the packages beside this one, and what the user has,
+    where it is trained here: it is given to ``make``."""
 
-    make: Callable[[], dg.Flow]
+    make: Callable[..., dg.Flow]
     needed: str
     packages: tuple[str, ...] = ()
+    network: Callable[[], Any] | None = None
 
     @property
     def lines(self) -> int:
@@ -206,6 +210,60 @@ def linen_edm() -> dg.Flow:
     return dg.diffusion(dg.edm(raw), params=weights, condition=text, batched=True, **wires)
 
 
+def saved_pipeline(folder: Path) -> dg.Flow:
+    return dg.models.from_diffusers(folder)
+
+
+def saved_network(folder: Path) -> dg.Flow:
+    return dg.models.from_diffusers(folder, condition=3)
+
+
+def azula_denoiser(denoiser: Any) -> dg.Flow:
+    return dg.models.from_azula(denoiser, (8, 8, 1))
+
+
+def azula_classes(denoiser: Any) -> dg.Flow:
+    label = jax.nn.one_hot(3, 10)
+    return dg.models.from_azula(denoiser, (8, 8, 1), condition={"label": label})
+
+
+def flaxdiff_network(network: Any) -> dg.Flow:
+    unet, weights = network
+    wires: dict[str, Any] = {"path": dg.paths.variance_exploding(), "prediction": "data"}
+    wires |= {"clock": dg.clocks.edm_noise, "shape": (8, 8, 1), "log_snr": (-8.0, 8.0)}
+    wires |= {"condition": jnp.zeros((1, 4)), "batched": True}
+    return dg.diffusion(dg.edm(unet.apply, sigma_data=0.5), params=weights, **wires)
+
+
+def gensbi_trained(pipeline: Any) -> dg.Flow:
+    from flax import nnx
+
+    graph, weights = nnx.split(pipeline.ema_model)
+    ids = {"obs_ids": pipeline.obs_ids, "cond_ids": pipeline.cond_ids}
+
+    def velocity(weights: Any, x: Any, t: Any, observed: Any) -> Any:
+        return nnx.merge(graph, weights)(t=t[None], obs=x[None], cond=observed[None], **ids)[0]
+
+    wires: dict[str, Any] = {"path": dg.paths.linear(), "prediction": "velocity"}
+    wires |= {"clock": dg.clocks.flow_time, "shape": (2, 1), "condition": jnp.ones((3, 1))}
+    return dg.diffusion(velocity, params=weights, **wires)
+
+
+def hackable_network(network: Any) -> dg.Flow:
+    module, weights = network
+    options = {"is_training": False}
+
+    def velocity(weights: Any, x: Any, time: Any, label: Any) -> Any:
+        told = {"label": label}
+        found = module.apply(weights, time=time, xt=x, conditioning=told, **options)
+        return found["velocity"]
+
+    wires: dict[str, Any] = {"path": dg.paths.variance_preserving(), "prediction": "velocity"}
+    wires |= {"clock": dg.clocks.cosine_time, "shape": (2,), "log_snr": (-8.0, 8.0)}
+    wires |= {"condition": jnp.asarray(1), "classes": 2, "batched": True}
+    return dg.diffusion(velocity, params=weights, **wires)
+
+
 TORCH = ("torch", "torchax")
 REBUILT = "rebuilt as a JAX function; path, clock, range stated"
 HANDED = "module and file of weights as they are; path, clock, range stated"
@@ -214,6 +272,36 @@ SUBJECTS = {
     "MNIST U-Net, in JAX": Subject(mnist_unet_jax, REBUILT),
     "MNIST CNN, in PyTorch": Subject(mnist_cnn_torch, HANDED, TORCH),
     "MNIST U-Net, in PyTorch": Subject(mnist_unet_torch, HANDED + "; whole times, found", TORCH),
+    "diffusers DDPM pipeline": Subject(
+        saved_pipeline, "nothing", (*TORCH, "diffusers"), trained.ddpm
+    ),
+    "diffusers U-Net of flow matching, classes": Subject(
+        saved_network, "a class", (*TORCH, "diffusers"), trained.flow_matching
+    ),
+    "azula KarrasDenoiser": Subject(
+        azula_denoiser, "shape", (*TORCH, "azula"), trained.azula_karras
+    ),
+    "azula ElucidatedDenoiser (plugin edm), classes": Subject(
+        azula_classes, "shape, a class", (*TORCH, "azula"), trained.azula_elucidated
+    ),
+    "flaxdiff U-Net of EDM": Subject(
+        flaxdiff_network,
+        "dg.edm around it, batched=True; path, clock, range stated",
+        ("flaxdiff",),
+        trained.flaxdiff_unet,
+    ),
+    "gensbi pipeline (Flux1)": Subject(
+        gensbi_trained,
+        "float32 weights; split and merged; path, clock stated",
+        ("gensbi",),
+        trained.gensbi_flux,
+    ),
+    "hackable-diffusion network, labels": Subject(
+        hackable_network,
+        "its output taken from a dict, batched=True; path, clock, range stated",
+        ("hackable_diffusion",),
+        trained.hackable_mlp,
+    ),
     "azula GaussianDenoiser, VP, closed form": Subject(
         azula_gaussian_vp, "nothing", (*TORCH, "azula")
     ),

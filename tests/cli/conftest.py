@@ -31,9 +31,10 @@ def cache_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(folder))
+    before = jax.config.jax_compilation_cache_dir
     compilation_cache.reset_cache()
     yield folder
-    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_compilation_cache_dir", before)
     compilation_cache.reset_cache()
     patch.undo()
 

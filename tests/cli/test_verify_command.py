@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from densityguide import data
 from densityguide.app.commands import verify
 from densityguide.app.requests import Request
 from densityguide.models import pretrained
@@ -71,6 +72,42 @@ def test_data_reach_the_verb_on_the_models_scale(run, tmp_path, monkeypatch):
     assert seen["data"].shape == (8, 8, 8, 1)
     assert (seen["count"], seen["steps"]) == (8, 3)
     np.testing.assert_array_equal(np.floor((seen["data"] + 1) * 8.5).astype(np.uint8), images[:8])
+
+
+def test_labels_are_an_array_beside_the_data(run, tmp_path, monkeypatch):
+    seen = {}
+
+    def look(flow, key, **options):
+        seen.update(options)
+        return Verification((GOOD,))
+
+    monkeypatch.setattr(verify, "verify", look)
+    images = np.zeros((9, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "data.npz", heldout=images, heldout_labels=np.arange(9))
+    options = ("verify", "--model", "digits8-class", "--count", "8", "--data", "data.npz")
+    options += ("--array", "heldout", "--labels")
+    report = json.loads(run(*options, "heldout_labels", "--json").out)
+    assert report["settings"]["labels"] == "heldout_labels"
+    np.testing.assert_array_equal(seen["labels"], np.arange(8))
+    assert "it has no array 'names'" in run(*options, "names").line
+    for without in (("--data", "data.npy"), ()):
+        line = run("verify", "--model", "digits8-class", *without, "--labels", "labels").line
+        assert "names an array of the one .npz file of --data" in line
+
+
+@pytest.mark.slow
+def test_labels_that_are_off_by_one_are_told(run, tmp_path):
+    digits = data.load("digits8")
+    right = digits.heldout_labels
+    np.savez(tmp_path / "data.npz", x=digits.heldout, right=right, wrong=(right + 1) % 10)
+    options = ("verify", "--model", "digits8-class", "--data", "data.npz", "--steps", "8")
+    for name, verdict in (("right", "pass"), ("wrong", "FAIL")):
+        outcome = run(*options, "--array", "x", "--labels", name)
+        (line,) = [line for line in outcome.out.splitlines() if "classes of the data" in line]
+        assert verdict in line
+        assert ("Likely mistake: the labels seem to be off by one" in outcome.out) == (
+            name == "wrong"
+        )
 
 
 def test_refusals(run, tmp_path):

@@ -194,7 +194,7 @@ def align(
 @app.command(
     epilog=examples(
         "verify",
-        "verify --model ./my-digits --data heldout.npz --json",
+        "verify --model ./my-digits --data digits.npz --array heldout --labels heldout_labels",
         "verify --model diffusers:FOLDER --data pictures || echo suspect",
     )
 )
@@ -210,6 +210,14 @@ def verify(
         ),
     ] = None,
     array: Array = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which array of that .npz file holds their classes: labels that are off by one "
+            "are told. [default: none is read]",
+        ),
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -230,7 +238,7 @@ def verify(
 
     request = Request(model, count, seed, steps, condition=condition)
     with bar("checking") as progress:
-        report = run(request, data or (), array, progress)
+        report = run(request, data or (), array, progress, labels)
     tell(as_json, show, report)
     return 0 if report["passed"] else 1
 

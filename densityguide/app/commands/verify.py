@@ -29,26 +29,32 @@ def run(
     data: Sequence[Path],
     array: str | None,
     begin: Callable[[int], Callable[[], None]] = lambda total: lambda: None,
+    labels: str | None = None,
 ) -> dict[str, Any]:
-    """The checks as a record; ``begin(total)`` gives what is called after each of them. ValueError
-    or FileNotFoundError, one line, for bad input."""
+    """The checks as a record; ``begin(total)`` gives what is called after each of them, ``labels``
+    names the array beside the data that holds their classes. ValueError or FileNotFoundError, one
+    line, for bad input."""
     requests.check(request)
     loaded = source.load(request.model, request.condition)
     count = usual_count(loaded.flow) if request.count is None else request.count
     steps = STEPS if request.steps is None else request.steps
     requests.check_range("--count", count, 8, 1_000_000)
-    given = None
+    given = told = None
+    if labels is not None and not (len(data) == 1 and data[0].suffix.lower() == ".npz"):
+        raise ValueError("--labels names an array of the one .npz file of --data: give that file")
     if data:
         some = inputs.open_inputs(data, array, loaded, request.count).first(count)
         if some.count < 8:
             raise ValueError(f"--data must hold at least 8 samples, got {some.count}")
         keys = blocks.sample_keys(request.seed, 0, some.count)
         given = jnp.asarray(inputs.on_model_scale(some, loaded, keys))
+        if labels is not None:
+            told = inputs.read_array(data[0], labels)[: some.count]
     elif array is not None:
         raise ValueError("--array belongs to --data: give both, or neither")
     key = jax.random.key(request.seed)
     ticks = functools.cache(begin)
-    options: dict[str, Any] = {"data": given, "count": count, "steps": steps}
+    options: dict[str, Any] = {"data": given, "labels": told, "count": count, "steps": steps}
     found = verify(loaded.flow, key, **options, progress=lambda _, total: ticks(total)())
     return summary.heading(loaded) | {
         "settings": {
@@ -56,6 +62,7 @@ def run(
             "seed": request.seed,
             "steps": steps,
             "data": [str(path) for path in data] or None,
+            "labels": labels,
         },
         "passed": found.passed,
         "checks": [check._asdict() | {"verdict": check.verdict} for check in found.checks],
