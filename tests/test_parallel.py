@@ -40,17 +40,18 @@ def one():
 def test_devices_agree_bit_for_bit(one):
     many = report_of(8)
     trained = many.pop("trained")
-    assert len(many) == 12
+    assert len(many) == 13
     assert many == {key: one[key] for key in many}
     np.testing.assert_allclose(trained, one["trained"], rtol=1e-6)
 
 
 @pytest.mark.slow
 def test_equals_a_plain_loop(one):
-    """In float64 within 1e-9 in every field of the result."""
+    """In float64 within 1e-9 in every field of the result; a search for a root, which ends where it
+    is near enough, within 1e-6."""
     loops = {key: value for key, value in one.items() if "loop" in key}
-    assert len(loops) == 4
-    assert all(value < 1e-9 for value in loops.values()), loops
+    assert len(loops) == 5
+    assert all(loops[key] < (1e-6 if key.startswith("landed") else 1e-9) for key in loops), loops
 
 
 def double(shared, x):

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 NAMES = [name for name in ("digits8", "emoji32") if name in dg.models.names()]
 # Exact where it is cheap; where not, two replicate streams of orthogonal probes.
 TRACE = {"digits8": dg.exact(), "emoji32": dg.orthogonal(2)}
-COUNT = {"digits8": 8, "emoji32": 3}
-STEPS = 31
+COUNT = {"digits8": 8, "emoji32": 2}
+STEPS = {"digits8": 31, "emoji32": 15}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -40,26 +40,27 @@ def encode(flow, trace, x, seed, steps):
 
 @cache
 def natural_range(name):
-    """5th, 50th and 95th percentiles of natural log p, from 16 plain samples."""
+    """5th, 50th and 95th percentiles of natural log p, from 12 plain samples."""
     flow, trace = dg.models.load(name), TRACE[name]
-    keys = jax.random.split(jax.random.key(1), 16)
+    keys = jax.random.split(jax.random.key(1), 12)
 
     def one(key):
-        return dg.sample(flow, dg.latent(flow, key), divergence=trace, key=key, steps=STEPS)
+        x = dg.latent(flow, key)
+        return dg.sample(flow, x, divergence=trace, key=key, steps=STEPS[name])
 
-    values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=8))(keys).log_density
+    values = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=6))(keys).log_density
     return np.percentile(values, [5, 50, 95])
 
 
 def test_mean_log_p_rises_strictly_with_q(shipped):
-    _, flow, trace, latents, keys = shipped
+    name, flow, trace, latents, keys = shipped
 
     def one(x, key, q):
-        guidance = dg.quantile(q)
-        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=STEPS)
+        guidance, steps = dg.quantile(q), STEPS[name]
+        return dg.sample(flow, x, guidance=guidance, divergence=trace, key=key, steps=steps)
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
-    outs = [run(latents, keys, q) for q in (0.3, 0.4, 0.5, 0.6)]
+    outs = [run(latents, keys, q) for q in (0.3, 0.45, 0.6)]
     means = [float(out.log_density.mean()) for out in outs]
     assert np.all(np.diff(means) > 0)
     bad = int(dg.Status.NON_FINITE | dg.Status.INVALID)
@@ -79,7 +80,7 @@ def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
             natural,
             divergence=trace,
             key=key,
-            steps=STEPS,
+            steps=STEPS[name],
             scan=5,
             scales=(0.7, 1.4),
         )
@@ -87,7 +88,7 @@ def test_matched_latents_hold_under_other_probes_and_twice_the_steps(shipped):
     out = jax.jit(jax.vmap(one))(latents[:2], keys[:2])
     reached = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
     assert reached.any()
-    again = encode(flow, trace, out.x, seed=9, steps=2 * STEPS)
+    again = encode(flow, trace, out.x, seed=9, steps=2 * STEPS[name])
     # Halves of 95 % intervals: 1.5 of them are 3 standard errors, with Student's t.
     error = 1.5 * np.hypot(out.total_error, again.total_error)
     off = np.abs(np.asarray(again.value) - natural)[reached]
@@ -98,13 +99,13 @@ def test_landing_reaches_the_requested_log_p(shipped):
     name, flow, trace, latents, keys = shipped
 
     def one(x, key, goal):
-        return dg.land(flow, x, goal, divergence=trace, key=key, steps=STEPS)
+        return dg.land(flow, x, goal, divergence=trace, key=key, steps=STEPS[name])
 
     run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
     count = COUNT[name] // 2
-    for goal in natural_range(name)[:: 1 if name == "digits8" else 2]:
+    for goal in natural_range(name)[:: 1 if name == "digits8" else 3]:
         out = run(latents[:count], keys[:count], goal)
-        again = encode(flow, trace, out.x, seed=11, steps=STEPS)
+        again = encode(flow, trace, out.x, seed=11, steps=STEPS[name])
         off = np.abs(np.asarray(again.value) - goal)
         found = np.asarray(out.status & int(dg.Status.NO_ROOT)) == 0
         assert np.mean(found) >= 0.75

@@ -1,8 +1,11 @@
 """The dial, its measures of detail, and pictures from elsewhere, where the answer is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from densityguide.data import fashion
 from studies.evidence import dial, elsewhere, measures, outside, subjects, tables
 
 RNG = np.random.default_rng(0)
@@ -127,6 +130,7 @@ def test_the_paradox_is_seen():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path(fashion.FOLDER).is_dir(), reason="dataset-fashion-mnist not installed")
 def test_pictures_from_elsewhere_keep_to_the_models_own_shape():
     subject = subjects.load("digits8")
     own = subject.heldout(12)

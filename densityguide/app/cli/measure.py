@@ -194,7 +194,7 @@ def align(
 @app.command(
     epilog=examples(
         "verify",
-        "verify --model ./my-digits --data digits.npz --array heldout --labels heldout_labels",
+        "verify --model ./my-digits --data my.npz --array x --labels y",
         "verify --model diffusers:FOLDER --data pictures || echo suspect",
     )
 )
