@@ -183,6 +183,7 @@ def test_the_features_are_what_the_solve_knows(given):
     assert (np.abs(finer) < np.abs(found.features[:, 2:])).all()
 
 
+@pytest.mark.slow
 def test_the_bar_holds_what_the_long_solve_leaves_open():
     """The error of a Gaussian is linear in the features: only the reference's own is left."""
     flow = dg.worlds.mixture([1.0], [[0.3] * 4], [[0.05]], log_snr=(-8.0, 8.0))
@@ -222,6 +223,7 @@ def test_samples_that_are_not_finite_are_left_out(given):
     assert correction.count == 25
 
 
+@pytest.mark.slow
 def test_probes_teach_as_much_as_exact_traces(given):
     flow, correction, x, truth = given
     two = dg.fit_correction(

@@ -83,6 +83,7 @@ def test_the_round_trip_has_the_order_of_the_solver(flow, x, order):
     assert np.log2(coarse / fine) > order - 0.3
 
 
+@pytest.mark.slow
 def test_a_target_is_reached_from_a_depth(flow, x):
     """The schedule begins at log p of the state there."""
 

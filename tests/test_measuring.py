@@ -49,7 +49,7 @@ def alike(outs):
         np.testing.assert_allclose(out.unmet, outs[0].unmet, rtol=0, atol=1e-10)
 
 
-QUICK = ("target",)
+QUICK = ("quantile",)
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def test_every_layer_of_a_fresh_transformer_learns():
     assert not any(jax.tree.leaves(still)), still
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize(("kind", "fields", "shape"), [("unet", SMALL, (4, 4, 1)), *CASES[1:]])
 def test_a_fresh_network_returns_zero(kind, fields, shape):
     module = build(kind, fields)

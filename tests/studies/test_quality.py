@@ -73,6 +73,7 @@ def test_rotating_into_fewer_coordinates_changes_no_measure():
     np.testing.assert_allclose(judge._compare(one, two, seen, 50), before)
 
 
+@pytest.mark.slow
 def test_rotations_are_told_where_pictures_have_an_upper_half():
     images = RNG.integers(0, 40, (200, 4, 4, 1))
     images[:, :2] += 200
