@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from densityguide.checks import present, require, shape_of, verb
+from densityguide.checks import concrete, present, require, shape_of, verb
 from densityguide.flow import clocks, paths, predictions, priors, spaces, units
 from densityguide.flow.conditions import classes_of
 from densityguide.flow.flow import Flow
@@ -88,6 +88,16 @@ def _check_clock(clock: Any) -> Callable[[Array], Array]:
         + (type(time).__name__ if shape is None else f"shape {shape} of {time.dtype}"),
     )
     return clock
+
+
+def _check_table(clock: Callable[[Array], Array], ends: tuple[Array, Array]) -> None:
+    """ValueError where a network that looks its times up in a table gets times before it."""
+    known = concrete(jnp.minimum(*(clock(end) for end in ends)))
+    require(
+        known is None or bool(known > -0.5),
+        f"the network looks whole times up in a table, and clock= gives it {known}: say which "
+        "steps they are, e.g. clock=densityguide.clocks.ddpm(betas)",
+    )
 
 
 @verb
@@ -171,6 +181,8 @@ def diffusion(
     )
     ends = log_snr_of(log_snr, "log_snr", path)
     check_range(ends, "log_snr")
+    if network.integer_times:
+        _check_table(clock, ends)
     field = GaussianField(network, path, kind, clock)
     check_field(field, params, shape, "the network")
     known, transform = classes_of(classes, condition), check_transform(transform, prod(shape))

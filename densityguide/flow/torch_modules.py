@@ -27,6 +27,10 @@ STONES = (
         "if): use tensor operations, torch.where",
     ),
     (
+        ("required positional argument",),
+        "its forward takes more than x and t: pass the rest as condition= (a class, say)",
+    ),
+    (
         ("NumPy", "numpy"),
         "its forward leaves torch for NumPy: use torch operations",
     ),

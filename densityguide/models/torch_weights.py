@@ -15,7 +15,7 @@ __all__ = ["from_torch"]
 INSIDE = ("state_dict", "model_state_dict", "model", "ema")  # where checkpoints keep them
 
 
-def from_torch(module: Any, file: str | os.PathLike[str]) -> Any:
+def from_torch(module: Any, file: str | os.PathLike[str], *, entry: str | None = None) -> Any:
     """A copy of the module with the weights of a file, in evaluation mode, for
     `densityguide.diffusion` and `densityguide.cnf`.
 
@@ -25,17 +25,18 @@ def from_torch(module: Any, file: str | os.PathLike[str]) -> Any:
             with ``weights_only=True``; or a checkpoint that holds one as ``state_dict``, ``model``
             or ``ema``. A prefix of all names is dropped where the rest fits: DataParallel's,
             torch.compile's, that of a module inside a LightningModule.
+        entry: the name of the state dict in a checkpoint; needed where it holds several.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: torch is not installed, a damaged file, one that would run code, or weights of
-            another architecture.
+        ValueError: torch is not installed, a damaged file, one that would run code, several state
+            dicts and no ``entry``, or weights of another architecture.
     """
     torch = engine().torch
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of weights, found none at {path}: check the path")
-    weights = _weights(torch, _read(torch, path), path)
+    weights = _weights(torch, _read(torch, path), path, entry)
     module = copied(module)
     own = module.state_dict()
     weights = _fitting(weights, own.keys())
@@ -70,19 +71,26 @@ def _read(torch: Any, path: Path) -> Any:
         raise ValueError(f"the weights in {path} are damaged ({words}): copy them again") from None
 
 
-def _weights(torch: Any, found: Any, path: Path) -> dict[str, Any]:
+def _weights(torch: Any, found: Any, path: Path, entry: str | None) -> dict[str, Any]:
     """Tensors by name."""
 
     def fine(value: Any) -> bool:
         return isinstance(value, dict) and bool(value) and all(map(torch.is_tensor, value.values()))
 
-    inside = [] if not isinstance(found, dict) else [found.get(name) for name in INSIDE]
-    for value in (found, *inside):
+    inside = found if isinstance(found, dict) else {}
+    known = [name for name in INSIDE if fine(inside.get(name))] if entry is None else [entry]
+    if len(known) > 1:
+        raise ValueError(
+            f"expected one state dict in {path}, it holds {', '.join(known)}: say which, "
+            f"entry={known[-1]!r}"
+        )
+    for value in (*(inside.get(name) for name in known), *([found] if entry is None else [])):
         if fine(value):
             return {str(name): tensor for name, tensor in value.items()}
     keys = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
     raise ValueError(
-        f"expected a state dict in {path}, it holds {keys}: save module.state_dict() to a file"
+        f"expected a state dict in {path}{'' if entry is None else f' as {entry}'}, it holds "
+        f"{keys}: save module.state_dict() to a file"
     )
 
 

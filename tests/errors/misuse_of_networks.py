@@ -50,6 +50,10 @@ MISUSES = {
         lambda: build(apply=lambda x, t: jnp.arange(10.0)[t] * x),
         "looks its time up in a table, by whole numbers: pass integer_times=True",
     ),
+    "times before a table": (
+        lambda: build(apply=lambda x, t: jnp.arange(10.0)[t] * x, integer_times=True),
+        r"whole times up in a table, and clock= gives it -\d.*clock=densityguide.clocks.ddpm",
+    ),
     # frameworks
     "class": (lambda: build(apply=Linen), "function or a module, got the class.*an instance of it"),
     "linen": (lambda: build(apply=Linen()), "linen module keeps no weights: pass params="),

@@ -200,6 +200,11 @@ class Named(Points):
         return {"sample": super().forward(x, t)}
 
 
+class Classed(Points):
+    def forward(self, x, t, y):
+        return super().forward(x, t) * y
+
+
 class Whole(Table):
     """Makes whole numbers of its times itself, so that nothing fails at others."""
 
@@ -219,6 +224,7 @@ class Whole(Table):
         (Differentiates, "torch.autograd.grad"),
         (Parametrized, "take them off by torch.nn.utils.parametrize.remove_parametrizations"),
         (Normed, "take that off by remove_weight_norm"),
+        (Classed, "takes more than x and t: pass the rest as condition="),
         (Named, r"got dict: return the prediction alone"),
     ],
 )

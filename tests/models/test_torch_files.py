@@ -47,6 +47,21 @@ def test_weights_come_from_safetensors(tmp_path):
     assert torch.equal(loaded.second.bias, source.second.bias)
 
 
+def test_a_checkpoint_of_several_is_asked_which(tmp_path):
+    file, source, average = tmp_path / "weights.pth", Two(), Two()
+    kept = {"model": source.state_dict(), "ema": average.state_dict(), "own": source.state_dict()}
+    torch.save(kept | {"epoch": 3}, file)
+    with pytest.raises(ValueError, match="it holds model, ema: say which, entry='ema'") as caught:
+        dg.models.from_torch(Two(), file)
+    assert "\n" not in str(caught.value)
+    for entry, wanted in (("model", source), ("ema", average), ("own", source)):
+        loaded = dg.models.from_torch(Two(), file, entry=entry)
+        assert torch.equal(loaded.first.weight, wanted.first.weight)
+    for entry in ("epoch", "averages"):
+        with pytest.raises(ValueError, match=f"as {entry}, it holds model, ema, own, epoch: save"):
+            dg.models.from_torch(Two(), file, entry=entry)
+
+
 class Trap:
     def __reduce__(self):
         return (exec, ("raise SystemExit(3)",))
