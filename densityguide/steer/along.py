@@ -205,7 +205,7 @@ def of(family: Any) -> Along:
     require(
         callable(family) and family in known,
         "along must be densityguide.target, budget, quantile, calibrated or pinned, or come from "
-        f"densityguide.along (scale, direction, guided), got {family!r}",
+        f"densityguide.along (scale, direction, guided), got {family!r:.60}",
     )
     edge, chart, begin = known[family]
     ends = number(-edge, "low"), number(edge, "high")
