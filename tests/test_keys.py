@@ -133,7 +133,7 @@ VERBS = {
         world(), KEY, count=4, use_score=False, divergence=PROBES, **SHORT
     ),
     "divergence": lambda: dg.divergence(jnp.sin, X, PROBES, KEY),
-    "verify": lambda: dg.verify(bare(), KEY, count=2),
+    "verify": lambda: dg.verify(bare(), KEY, count=8),
 }
 DEAR = ("edit",)
 

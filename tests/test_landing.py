@@ -95,6 +95,26 @@ def test_what_cannot_be_reached_is_said(flow):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("goal", [50.0, jnp.inf, jnp.nan])
+def test_a_scan_without_a_crossing_looks_once_more_and_moves_with_nothing(flow, goal):
+    x = latents(flow, 1)[0]
+    options = {"along": dg.along.scale(scan=5), "steps": 12}
+    find = jax.jit(jax.value_and_grad(lambda goal: dg.land(flow, x, goal, **options).log_density))
+    out = jax.jit(lambda goal: dg.land(flow, x, goal, **options))(goal)
+    assert int(out.iterations) == 1
+    assert int(out.status) & int(dg.Status.NO_ROOT)
+    assert int(out.roots) == 0
+    assert float(find(goal)[1]) == 0.0
+
+
+@pytest.mark.slow
+def test_a_failed_landing_has_neither_log_p_nor_a_bar(flow):
+    x = latents(flow, 1)[0]
+    out = jax.jit(lambda goal: dg.land(flow, x, goal, steps=12))(jnp.nan)
+    assert np.isnan([out.log_density, out.total_error, out.standard_error]).all()
+
+
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_implicit_function(flow):
     x = latents(flow, 1)[0]
     goal = float(dg.sample(flow, x, steps=12).log_density) + 0.3

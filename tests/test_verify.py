@@ -10,6 +10,7 @@ import densityguide as dg
 from densityguide.flow import clocks
 from densityguide.verify import wiring
 from densityguide.verify.case import Case
+from densityguide.verify.wirings import label_of, outputs
 
 VP, VE, LINEAR = (PATHS[name] for name in ("vp", "ve", "linear"))
 SPEC = pinned()["mixture12"]
@@ -268,3 +269,20 @@ def test_kinks_low_precision_randomness_and_nan_are_named():
 def test_bad_input(given, words):
     with pytest.raises(ValueError, match=words):
         dg.verify(RIGHT["noise"], jax.random.key(0), data=given)
+
+
+@pytest.mark.parametrize("kind", ["a class", "a tree", "mixed"])
+def test_every_sample_is_told_its_own_class(kind):
+    def apply(params, x, t, condition):
+        return params * (x + (condition["label"] if kind == "a tree" else condition))
+
+    condition = {"label": 1, "size": 2.0} if kind == "a tree" else 1
+    flow = wired(apply, condition=condition, classes=3)
+    x, labels = jnp.ones((3, 12)), jnp.arange(3)
+    found = outputs(flow, x, 0.0, labels)
+    if kind == "mixed":
+        flow = dg.classifier_free(flow, 2.0, negative=0)
+        found = outputs(flow, x, 0.0, labels) * -flow.path.sigma(0.0)
+        labels = 2 * labels
+    assert int(label_of(flow)) == 1
+    np.testing.assert_allclose(found, x + labels[:, None], rtol=1e-6)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -19,11 +20,13 @@ from densityguide.flow.conditions import classes_of
 from densityguide.flow.flow import Flow
 from densityguide.flow.intervals import check_range, interval_of, log_snr_of
 from densityguide.flow.modules import framework_of
-from densityguide.flow.networks import check_edm, check_field, connect
+from densityguide.flow.networks import Network, check_edm, check_field, connect
 from densityguide.flow.paths import Path
 from densityguide.flow.transform import check_transform
 
 __all__ = ["GaussianField", "cnf", "diffusion", "from_path", "path_prior"]
+
+SHORTEST = 2.0  # steps of a table: times that run from 0 to 1 are no indices
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,15 @@ def _check_clock(clock: Any) -> Callable[[Array], Array]:
     return clock
 
 
-def _check_table(clock: Callable[[Array], Array], ends: tuple[Array, Array]) -> None:
-    """ValueError where a network that looks its times up in a table gets times before it."""
-    known = concrete(jnp.minimum(*(clock(end) for end in ends)))
+def _check_table(network: Network, times: tuple[Array, Array]) -> None:
+    """ValueError where a network that looks its times up in a table gets times before it, or so
+    few that it must scale them itself."""
+    known = concrete(jnp.stack(times)) if network.integer_times else None
     require(
-        known is None or bool(known > -0.5),
-        f"the network looks whole times up in a table, and clock= gives it {known}: say which "
-        "steps they are, e.g. clock=densityguide.clocks.ddpm(betas)",
+        known is None or bool(known.min() > -0.5 and np.ptp(known) >= SHORTEST),
+        f"the network makes whole numbers of its time, and is told {known} at the ends: if it "
+        "scales its time itself, pass integer_times=False; if not, say which steps they are, e.g. "
+        "clock=densityguide.clocks.ddpm(betas)",
     )
 
 
@@ -166,8 +171,8 @@ def diffusion(
     """
     path = paths.check(path)
     kind = predictions.kind_of(prediction, path)
-    check_edm(apply, path, kind)
     clock = _check_clock(clock)
+    check_edm(apply, path, kind, clock)
     shape = shape_of(shape, "shape")
     network, params = connect(
         apply,
@@ -181,8 +186,7 @@ def diffusion(
     )
     ends = log_snr_of(log_snr, "log_snr", path)
     check_range(ends, "log_snr")
-    if network.integer_times:
-        _check_table(clock, ends)
+    _check_table(network, (clock(ends[0]), clock(ends[1])))
     field = GaussianField(network, path, kind, clock)
     check_field(field, params, shape, "the network")
     known, transform = classes_of(classes, condition), check_transform(transform, prod(shape))
@@ -250,13 +254,15 @@ def cnf(
         )
         require(callable(score), f"score must be a function (params, x, t), got {score!r}")
         score = dataclasses.replace(network, function=score, name="score")
+    ends = interval_of(interval, "interval")
+    _check_table(network, ends)
     network = dataclasses.replace(network, name="velocity")
     space = spaces.check(space, shape, on_path=False)
     field = AnyField(network, score)
     check_field(field, known, shape, "the velocity")
     return Flow(
         known,
-        interval_of(interval, "interval"),
+        ends,
         priors.check(priors.on(prior, space), shape),
         field,
         shape,

@@ -12,7 +12,7 @@ from jax import Array
 from densityguide.checks import concrete, count, require
 
 __all__ = ["Bound", "Conditioned", "Mixed", "alike", "check_bound", "check_labels", "classes_of"]
-__all__ += ["labels_fit", "rewired", "same_kind"]
+__all__ += ["label_of", "labelled", "labels_fit", "rewired", "same_kind"]
 
 
 class Conditioned(NamedTuple):
@@ -131,6 +131,29 @@ def labels_fit(classes: range | None, params: Any) -> Array:
         for label in (label for condition in conditions for label in _labels(condition)):
             fits &= jnp.all((label >= classes.start) & (label < classes.stop))
     return fits
+
+
+def label_of(params: Any) -> Array | None:
+    """The class that a network is told: the one whole number in its condition."""
+    if isinstance(params, Bound):
+        return label_of(params.weights)
+    params = params.base if isinstance(params, Mixed) else params
+    found = _labels(params.condition) if isinstance(params, Conditioned) else []
+    return found[0] if len(found) == 1 and found[0].ndim == 0 else None
+
+
+def labelled(params: Any, label: Array) -> Any:
+    """The params with another class; of classifier-free guidance the one moved towards."""
+    if isinstance(params, Bound):
+        return params._replace(weights=labelled(params.weights, label))
+    if isinstance(params, Mixed):
+        return params._replace(base=labelled(params.base, label))
+
+    def told(leaf: Any) -> Any:
+        leaf = jnp.asarray(leaf)
+        return label.astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf
+
+    return params._replace(condition=jax.tree.map(told, params.condition))
 
 
 def _labels(condition: Any) -> list[Array]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from densityguide.checks import require
+from densityguide.checks import present, require
 from densityguide.flow.torch_modules import KEEPS, reason
 from densityguide.flow.whole_times import rounded
 
@@ -61,7 +61,11 @@ def settle(network: Any, params: Any, shape: tuple[int, ...], known: Layout, gue
                 stacklevel=5,
             )
         return trial
-    assert first is not None
+    require(
+        first is not None,
+        f"channels_first=True needs samples of at least two axes, got {shape}: leave it out",
+    )
+    first = present(first)
     where = "every layout tried" if None in known else "the layout given"
     raise ValueError(
         f"the module of PyTorch failed on samples of shape {shape} in {where}: {reason(first)}"
@@ -94,5 +98,5 @@ def _candidates(known: Layout, shape: tuple[int, ...]) -> list[Layout]:
         for whole in times
         for batched in batches
         for first in channels
-        if not first or len(shape) == 3
+        if not first or len(shape) > 1
     ]

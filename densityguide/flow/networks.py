@@ -9,10 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from densityguide.checks import number, require, verb
+from densityguide.checks import concrete, number, require, verb
 from densityguide.flow import layouts
+from densityguide.flow.clocks import edm_noise
 from densityguide.flow.conditions import Conditioned, alike
 from densityguide.flow.modules import framework_of, unpack
 from densityguide.flow.paths import Path
@@ -197,12 +199,19 @@ def edm(network: Any, sigma_data: float = 0.5) -> Any:
     return _Edm(network, float(sigma_data))
 
 
-def check_edm(network: Any, path: Path, kind: Kind) -> None:
-    """ValueError where `edm` was put around a network of another path or prediction."""
+def check_edm(network: Any, path: Path, kind: Kind, clock: Callable[[Array], Array]) -> None:
+    """ValueError where `edm` was put around a network of another path, prediction or clock."""
     if isinstance(network, _Edm):
         require(
             path.keeps_signal and kind == DATA,
             "edm(...) predicts data on the variance exploding path, got "
             f"prediction={kind.name!r} on {path.name}: pass "
             'path=densityguide.paths.variance_exploding() and prediction="data"',
+        )
+        levels = jnp.asarray([-3.0, 5.0])
+        times = concrete(jnp.stack([clock(level) for level in levels]))
+        require(
+            times is None or bool(np.allclose(times, edm_noise(levels), rtol=1e-4)),
+            "edm(...) takes its noise from the time, log(sigma) / 4, and clock= gives another: "
+            "pass clock=densityguide.clocks.edm_noise",
         )

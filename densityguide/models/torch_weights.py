@@ -25,7 +25,8 @@ def from_torch(module: Any, file: str | os.PathLike[str], *, entry: str | None =
             with ``weights_only=True``; or a checkpoint that holds one as ``state_dict``, ``model``
             or ``ema``. A prefix of all names is dropped where the rest fits: DataParallel's,
             torch.compile's, that of a module inside a LightningModule.
-        entry: the name of the state dict in a checkpoint; needed where it holds several.
+        entry: the name of the state dict in a checkpoint (``ema``, ``ema.shadow``); needed where it
+            holds several.
 
     Raises:
         FileNotFoundError: no such file.
@@ -77,16 +78,27 @@ def _weights(torch: Any, found: Any, path: Path, entry: str | None) -> dict[str,
     def fine(value: Any) -> bool:
         return isinstance(value, dict) and bool(value) and all(map(torch.is_tensor, value.values()))
 
-    inside = found if isinstance(found, dict) else {}
-    known = [name for name in INSIDE if fine(inside.get(name))] if entry is None else [entry]
-    if len(known) > 1:
-        raise ValueError(
-            f"expected one state dict in {path}, it holds {', '.join(known)}: say which, "
-            f"entry={known[-1]!r}"
-        )
-    for value in (*(inside.get(name) for name in known), *([found] if entry is None else [])):
+    def sets(name: str, value: Any, deep: int = 2) -> list[str]:
+        """Names of what may be state dicts: averages often lie a level deeper, beside numbers."""
         if fine(value):
-            return {str(name): tensor for name, tensor in value.items()}
+            return [name]
+        inner = value.items() if deep and isinstance(value, dict) else ()
+        return [one for key, part in inner for one in sets(f"{name}.{key}", part, deep - 1)]
+
+    inside = found if isinstance(found, dict) else {}
+    if entry is None and not fine(found):
+        known = [one for name in INSIDE for one in sets(name, inside.get(name))]
+        if len(known) > 1:
+            raise ValueError(
+                f"expected one state dict in {path}, it holds {', '.join(known)}: say which, "
+                f"entry={known[-1]!r}"
+            )
+        entry = known[0] if known else None
+    value = found
+    for part in [] if entry is None else [entry] if entry in inside else entry.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if fine(value):
+        return {str(name): tensor for name, tensor in value.items()}
     keys = ", ".join(map(str, list(found)[:5])) if isinstance(found, dict) else type(found).__name__
     raise ValueError(
         f"expected a state dict in {path}{'' if entry is None else f' as {entry}'}, it holds "

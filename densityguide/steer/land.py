@@ -96,7 +96,8 @@ def land(
     )
     goal, near = scalar(target, "target").astype(x.dtype), tolerance_of(flow, x, tolerance)
     if tolerance is None:  # nearer than rounding nothing comes
-        near = jnp.maximum(near, 8.0 * jnp.finfo(x.dtype).eps * jnp.abs(goal))
+        rounding = 8.0 * jnp.finfo(x.dtype).eps * jnp.abs(goal)
+        near = jnp.where(jnp.isfinite(goal), jnp.maximum(near, rounding), near)
     if along is None:
         along = rules.target if flow.has_score else families.scale()
     family = families.of(along)

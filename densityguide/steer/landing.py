@@ -133,8 +133,9 @@ def _decoded(static: _Static, problem: _Problem, z: Array) -> Decoded:
 def _measured(static: _Static, problem: _Problem, out: Decoded, key: Array | None) -> _Measured:
     """Encoded: the last finite state of a failed decoding says nothing of the candidate."""
     found = encoded(static.encoding, static.report, problem.flow, out.x, key, problem.encoding)
-    value = jnp.where(failed(out.status), jnp.nan, found.value)
-    return _Measured(value, found.bar, found.evaluations, found.tangents, found.status)
+    lost = failed(out.status)
+    value, bar = jax.tree.map(lambda a: jnp.where(lost, jnp.nan, a), (found.value, found.bar))
+    return _Measured(value, bar, found.evaluations, found.tangents, found.status)
 
 
 def _candidate(static: _Static, problem: _Problem, z: Array) -> _Candidate:

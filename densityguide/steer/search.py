@@ -100,7 +100,9 @@ def search(
         above = where(fine & (gap > 0), here, now.above)
         steep = _slope(now, here, slope)
         proposal = _proposal(now, here, below, above, steep, ends, fine)
-        stuck = (proposal == now.proposal) | ~fine & ~jnp.isfinite(now.best.gap)
+        # Both ends of a bracket are one place where nothing that was looked at crosses zero.
+        stuck = (proposal == now.proposal) | ~jnp.isfinite(proposal)
+        stuck |= ~fine & ~jnp.isfinite(now.best.gap)
         spent = jax.tree.map(jnp.add, now.found.spent, costs)
         found = Found(
             best.z,

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from densityguide.checks import count as whole_number
 from densityguide.checks import floating, random_key, require, verb
 from densityguide.flow import spaces, units
 from densityguide.flow.flow import Flow, require_flow
@@ -16,6 +18,7 @@ from densityguide.verify import data as of_data
 from densityguide.verify import density, network, wiring
 from densityguide.verify.case import Case, usual_count
 from densityguide.verify.result import Check, Verification
+from densityguide.verify.wirings import label_of
 
 __all__ = ["Check", "Verification", "verify"]
 
@@ -70,13 +73,15 @@ def verify(
         A `Verification`; print it.
 
     Raises:
-        ValueError: data of another shape, or integers (apply the model's transform first); labels
-            of another number, that the network does not know, or without data.
+        ValueError: data of another shape, not finite, or integers (apply the model's transform
+            first); labels of another number, that the network does not know, or without data; a
+            count below 8.
     """
     require_flow(flow, "verify")
     spaces.require_none(flow.space, "verify")
     random_key(key, "verify needs a key: pass jax.random.key(...)")
-    count = usual_count(flow) if count is None else count
+    count = usual_count(flow) if count is None else whole_number(count, 8, "count")
+    steps = whole_number(steps, 1, "steps")
     told = None
     if data is not None:
         data = floating(data, "data", "apply the model's transform first")
@@ -84,6 +89,7 @@ def verify(
             data.shape[1:] == flow.shape and data.shape[0] >= 8,
             f"data must be [n >= 8, {', '.join(map(str, flow.shape))}], got {data.shape}",
         )
+        require(bool(jnp.isfinite(data).all()), "data must be finite, some are nan or infinite")
         told = None if labels is None else _labels(flow, data, labels)
         data = units.network(flow.units, data)
         data, told = data[:count], None if told is None else told[:count]
@@ -94,19 +100,22 @@ def verify(
 
 
 def _labels(flow: Flow, data: Array, labels: ArrayLike) -> Array:
-    require(flow.classes is not None, "labels need a flow that knows its classes, see classes=")
-    known, found = flow.classes or range(0), jnp.asarray(labels)
     require(
-        found.shape == data.shape[:1] and jnp.issubdtype(found.dtype, jnp.integer),
+        label_of(flow) is not None,
+        "labels need a flow that knows its classes and is told one of them, see classes=",
+    )
+    known, found = flow.classes or range(0), np.asarray(labels)
+    require(
+        found.shape == data.shape[:1] and np.issubdtype(found.dtype, np.integer),
         f"labels must be one whole number for each of the {data.shape[0]} data, got "
         f"{found.dtype} of shape {found.shape}",
     )
     require(
-        bool(jnp.all((found >= known.start) & (found < known.stop))),
+        bool(np.all((found >= known.start) & (found < known.stop))),
         f"labels must be classes from {known.start} to {known.stop - 1}, got {int(found.min())} to "
         f"{int(found.max())}",
     )
-    return found
+    return jnp.asarray(found)
 
 
 def _checks(case: Case, progress: Callable[[int, int], None] | None) -> list[Check]:

@@ -17,9 +17,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from densityguide.checks import present
-from densityguide.flow import clocks, predictions
+from densityguide.flow import clocks, conditions, predictions
 from densityguide.flow.build import GaussianField
-from densityguide.flow.conditions import Conditioned
 from densityguide.flow.flow import Flow
 from densityguide.flow.paths import Path
 
@@ -50,15 +49,13 @@ def wiring_of(flow: Flow) -> Wiring:
 
 def label_of(flow: Flow) -> Array | None:
     """The class that the flow's network is told, where its classes are known."""
-    label = flow.params.condition if isinstance(flow.params, Conditioned) else None
-    known = flow.classes is not None and isinstance(label, jax.Array) and label.ndim == 0
-    return label if known else None
+    return None if flow.classes is None else conditions.label_of(flow.params)
 
 
 @jax.jit
 def _outputs(flow: Flow, x: Array, t: Array, labels: Array | None) -> Array:
     def one(x: Array, t: Array, label: Array | None) -> Array:
-        params: Any = flow.params if label is None else flow.params._replace(condition=label)
+        params: Any = flow.params if label is None else conditions.labelled(flow.params, label)
         if isinstance(flow.field, GaussianField):
             return flow.field.apply(params, x, t).astype(x.dtype)
         velocity, score = flow.field(params, x, t)

@@ -90,6 +90,10 @@ def test_labels_are_an_array_beside_the_data(run, tmp_path, monkeypatch):
     assert report["settings"]["labels"] == "heldout_labels"
     np.testing.assert_array_equal(seen["labels"], np.arange(8))
     assert "it has no array 'names'" in run(*options, "names").line
+    wrong = {"one": np.asarray(3), "texts": np.full(9, "a"), "more": np.arange(10) % 9}
+    np.savez(tmp_path / "data.npz", heldout=images, **wrong)
+    for name in wrong:
+        assert f"each of the 9 samples in {name} of data.npz, got" in run(*options, name).line
     for without in (("--data", "data.npy"), ()):
         line = run("verify", "--model", "digits8-class", *without, "--labels", "labels").line
         assert "names an array of the one .npz file of --data" in line

@@ -52,7 +52,11 @@ MISUSES = {
     ),
     "times before a table": (
         lambda: build(apply=lambda x, t: jnp.arange(10.0)[t] * x, integer_times=True),
-        r"whole times up in a table, and clock= gives it -\d.*clock=densityguide.clocks.ddpm",
+        r"told \[-\d.*pass integer_times=False; if not.*clock=densityguide.clocks.ddpm",
+    ),
+    "times that are no indices": (
+        lambda: bare(lambda x, t: jnp.arange(10.0)[t] * x, integer_times=True),
+        r"makes whole numbers of its time, and is told \[0. 1.\] at the ends",
     ),
     # frameworks
     "class": (lambda: build(apply=Linen), "function or a module, got the class.*an instance of it"),
@@ -70,6 +74,7 @@ MISUSES = {
     # EDM
     "edm": (lambda: dg.edm(Nnx(), 0.0), "sigma_data must be a positive number, got 0.0"),
     "edm-path": (lambda: edm(path=LINEAR), "on linear: pass path=.*variance_exploding"),
+    "edm-clock": (lambda: edm(), "takes its noise from the time.*clock=.*edm_noise"),
     "edm-prediction": (lambda: edm(prediction="noise"), "got prediction='noise'.*\"data\""),
     # classifier-free guidance
     "free": (lambda: dg.classifier_free(world(), 2.0, negative=0), "needs a flow built with cond"),

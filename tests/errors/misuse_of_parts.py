@@ -190,6 +190,13 @@ MISUSES = {
     "labels-alone": (lambda: dg.verify(told(classes=3), key(), labels=[0] * 8), "belong to data"),
     "labels-classes": (lambda: verified(build(), [0] * 8), "knows its classes"),
     "labels-shape": (lambda: verified(told(classes=3), [0, 1]), "one whole number for each of"),
+    "labels-text": (lambda: verified(told(classes=3), ["a"] * 8), "one whole number for each of"),
+    "verify-count": (lambda: dg.verify(build(), key(), count=7), "count must be .* at least 8"),
+    "verify-steps": (lambda: dg.verify(build(), key(), steps=0), "steps must be .* at least 1"),
+    "verify-data": (
+        lambda: dg.verify(build(), key(), data=jnp.full((8, *build().shape), jnp.nan)),
+        "data must be finite",
+    ),
     "labels-range": (lambda: verified(told(classes=3), [3] * 8), "classes from 0 to 2, got 3 to 3"),
 }
 

@@ -281,3 +281,43 @@ def test_without_torchax_the_extra_is_named(hide):
 def test_weights_beside_the_modules_own_are_refused():
     with pytest.raises(ValueError, match="leave params= out"):
         made(Points(), (4,), params=jnp.ones(3))
+
+
+class Rows(nn.Module):
+    """Times from 0 to 1, of which it makes rows of a table itself."""
+
+    def forward(self, x, t):
+        return x * torch.arange(1000)[(t * 999).long()][:, None]
+
+
+def test_times_that_a_network_scales_itself_are_not_taken_for_rows():
+    options = {"path": dg.paths.linear(), "prediction": "velocity", "clock": dg.clocks.flow_time}
+    with pytest.raises(ValueError, match="if it scales its time itself, pass integer_times=False"):
+        dg.diffusion(Rows(), shape=(2,), **options)
+    flow = made(Rows(), (2,), integer_times=False, **options)
+    np.testing.assert_allclose(flow.velocity(jnp.ones(2), 0.0), flow.velocity(jnp.ones(2), 1e-4))
+    prior = dg.priors.normal((2,))
+    with pytest.raises(ValueError, match="if it scales its time itself"):
+        dg.cnf(Rows(), prior=prior, interval=(0.0, 1.0), shape=(2,))
+
+
+class Series(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv1d(3, 3, 3, padding=1)
+
+    def forward(self, x, t):
+        return self.c(x)
+
+
+def test_channels_come_first_in_series_too():
+    module = Series()
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    with torch.no_grad():
+        wanted = module(torch.tensor(x.T)[None], torch.zeros(1))[0].numpy().T
+    for said in ({}, {"channels_first": True}):
+        flow = made(module, (8, 3), **said)
+        found = -flow.score(jnp.asarray(x), 0.0) * flow.path.sigma(0.0)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"at least two axes, got \(4,\): leave it out"):
+        made(Points(), (4,), channels_first=True)

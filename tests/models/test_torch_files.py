@@ -57,7 +57,15 @@ def test_a_checkpoint_of_several_is_asked_which(tmp_path):
     for entry, wanted in (("model", source), ("ema", average), ("own", source)):
         loaded = dg.models.from_torch(Two(), file, entry=entry)
         assert torch.equal(loaded.first.weight, wanted.first.weight)
-    for entry in ("epoch", "averages"):
+    torch.save({"model": source.state_dict(), "ema": {"decay": 0.9, "shadow": kept["ema"]}}, file)
+    with pytest.raises(
+        ValueError, match=r"holds model, ema\.shadow: say which, entry='ema.shadow'"
+    ):
+        dg.models.from_torch(Two(), file)
+    loaded = dg.models.from_torch(Two(), file, entry="ema.shadow")
+    assert torch.equal(loaded.first.weight, average.first.weight)
+    torch.save(kept | {"epoch": 3}, file)
+    for entry in ("epoch", "averages", "ema.shadow"):
         with pytest.raises(ValueError, match=f"as {entry}, it holds model, ema, own, epoch: save"):
             dg.models.from_torch(Two(), file, entry=entry)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -49,7 +50,8 @@ def run(
         keys = blocks.sample_keys(request.seed, 0, some.count)
         given = jnp.asarray(inputs.on_model_scale(some, loaded, keys))
         if labels is not None:
-            told = inputs.read_array(data[0], labels)[: some.count]
+            rows = len(inputs.read_array(data[0], array, loaded.flow.shape))
+            told = _labels(data[0], labels, rows)[: some.count]
     elif array is not None:
         raise ValueError("--array belongs to --data: give both, or neither")
     key = jax.random.key(request.seed)
@@ -58,7 +60,7 @@ def run(
     found = verify(loaded.flow, key, **options, progress=lambda _, total: ticks(total)())
     return summary.heading(loaded) | {
         "settings": {
-            "count": count,
+            "count": count if given is None else len(given),
             "seed": request.seed,
             "steps": steps,
             "data": [str(path) for path in data] or None,
@@ -69,6 +71,17 @@ def run(
         "advice": list(found.advice),
         "notes": list(found.notes),
     }
+
+
+def _labels(path: Path, name: str, count: int) -> np.ndarray:
+    """The classes of all samples of the file."""
+    found = inputs.read_array(path, name)
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(
+            f"expected one whole number for each of the {count} samples in {name} of {path}, got "
+            f"{found.dtype} of shape {found.shape}"
+        )
+    return found
 
 
 def show(console: Console, report: dict[str, Any]) -> None:
